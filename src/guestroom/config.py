@@ -1,0 +1,112 @@
+"""Settings as decisions see them: plain frozen data with documented defaults.
+
+The TOML file is read and validated by ``guestroom.agent.settings_file``; this module only says what there
+is to set, so that the pure packages need no validation library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from guestroom.units import GIB, MIB
+
+
+class Sharing(StrEnum):
+    """How the reserve is shared."""
+
+    RESERVE = "reserve"
+    """The reserve less the headroom, divided by weight between floor and cap, again at every start and stop."""
+    STATIC = "static"
+    """grant = need; nothing moves."""
+
+
+class OnShort(StrEnum):
+    """What happens to a newcomer whose need is more than the room left."""
+
+    SQUEEZE = "squeeze"
+    REFUSE = "refuse"
+    RECREATE = "recreate"
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """A share of the budget, in hundredths of a percent so that it stays exact."""
+
+    hundredths: int
+
+    def of(self, size_bytes: int) -> int:
+        """Bytes this share of ``size_bytes`` is, rounded down."""
+        return size_bytes * self.hundredths // 10_000
+
+
+class Rest(StrEnum):
+    """The reserve is whatever the budget leaves after promised RAM."""
+
+    REST = "rest"
+
+
+Reserve = Percent | Rest | int
+"""``Percent``, ``Rest.REST`` or bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSettings:
+    """Overrides for one guest by name. ``None``: not set."""
+
+    weight: int | None = None
+    cap_bytes: int | None = None
+    overhead_bytes: int | None = None
+    """Fixed need (EVE's per-app setting)."""
+    recreatable: bool = False
+    recreate_need_bytes: int | None = None
+    on_short: OnShort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Defaults are DESIGN's; sizes in bytes, times in seconds."""
+
+    reserve: Reserve = Percent(2500)
+    """The seed's 25 % of the budget."""
+    system_reserve_bytes: int | None = None
+    """Kept for the host itself; None: max(512 MiB, 5 % of host memory)."""
+    headroom_bytes: int | None = None
+    """None: the largest burst one present guest can make, at least 128 MiB."""
+    guard_bytes: int | None = None
+    """None: at least 64 MiB (and never more than half the headroom)."""
+    sharing: Sharing = Sharing.RESERVE
+    policy: str = "eve"
+    """Sizing policy that gives the need."""
+    overhead_bytes: int | None = None
+    """Host-wide fixed need (EVE's node setting), before any per-guest one."""
+    cap_bytes: int | None = None
+    """Host-wide cap; None: no cap."""
+    on_short: OnShort = OnShort.REFUSE
+    settle_s: float = 120.0
+    peak_window_s: float = 600.0
+    agent_lost_s: float = 30.0
+    sweep_s: float = 1.0
+    reading_keep_s: float = 10.0
+    """Readings are written to the ledger at most this often per guest unless they changed much."""
+    recreate_interval_s: float = 3600.0
+    start_timeout_s: float = 120.0
+    stop_timeout_s: float = 30.0
+    alarm_step_bytes: int = 16 * MIB
+    """Spacing of the alarm ladder."""
+    cgroup: str = "guestroom"
+    """Name of the parent cgroup, made under the agent's own."""
+    socket_group: str | None = None
+    guests: Mapping[str, GuestSettings] = field(default_factory=lambda: MappingProxyType({}))
+
+    def guest(self, name: str) -> GuestSettings:
+        """Overrides for ``name``; defaults where there are none."""
+        return self.guests.get(name, GuestSettings())
+
+    def system_reserve(self, total_bytes: int) -> int:
+        """Bytes kept for the host: set, or max(512 MiB, 5 % of host memory) (DESIGN, budget)."""
+        if self.system_reserve_bytes is not None:
+            return self.system_reserve_bytes
+        return max(GIB // 2, total_bytes * 5 // 100)

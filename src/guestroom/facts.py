@@ -1,0 +1,198 @@
+"""What was seen: frozen facts, the only thing decisions are made from.
+
+A figure that could not be read is ``None`` (promise P6: unknown is not zero), a limit that is none is
+``UNLIMITED``, and each reading says how it was obtained (P10). Facts hold no paths to re-read and no
+behaviour beyond plain arithmetic on themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from guestroom.units import PAGE_BYTES, Limit
+
+
+class Accounting(StrEnum):
+    """How RAM and overhead are told apart."""
+
+    SPLIT = "split"
+    """RAM charged to a cgroup of its own (``ram``), what comes later to ``vmm``."""
+    JOINT = "joint"
+    """One cgroup; RAM told apart by smaps."""
+
+
+class GuestState(StrEnum):
+    """Life of a guest under care."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """One memory cgroup at one moment, in bytes. Hierarchical: children are included.
+
+    v1 files: ``memory.usage_in_bytes``, ``memory.limit_in_bytes``, ``memory.max_usage_in_bytes``,
+    ``memory.failcnt``, ``memory.kmem.usage_in_bytes``, ``memory.stat`` (``total_*`` lines), ``memory.oom_control``
+    (kernel Documentation/admin-guide/cgroup-v1/memory.rst section 5.2).
+    """
+
+    path: str
+    at_s: float
+    """Monotonic seconds."""
+    usage_bytes: int | None
+    limit_bytes: Limit | None
+    peak_bytes: int | None
+    failcnt: int | None
+    anon_bytes: int | None
+    """Anonymous memory: v1 ``rss`` (includes huge pages), v2 ``anon``."""
+    anon_huge_bytes: int | None
+    file_bytes: int | None
+    """Page cache without shmem."""
+    shmem_bytes: int | None
+    kernel_bytes: int | None
+    """v1 ``memory.kmem.usage_in_bytes``: page tables, kernel stacks, slab (reclaimable slab is not told apart on v1)."""
+    swap_bytes: int | None
+    locked_file_bytes: int | None
+    """Page cache that can't be reclaimed because it is locked (``unevictable`` beyond what is anonymous or shmem)."""
+    under_oom: bool | None
+    how: str
+    """Which files and which formula."""
+
+    @property
+    def unreclaimable_bytes(self) -> int | None:
+        """anon + shmem + kernel + locked page cache: what stays charged when everything reclaimable is gone.
+
+        Swap counts too: it comes back as anonymous memory. ``None`` if any needed part is unknown.
+        """
+        if self.anon_bytes is None or self.shmem_bytes is None or self.kernel_bytes is None:
+            return None
+        return (
+            self.anon_bytes
+            + self.shmem_bytes
+            + self.kernel_bytes
+            + (self.locked_file_bytes or 0)
+            + (self.swap_bytes or 0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OverheadReading:
+    """A guest's overhead at one moment, by the rules of its accounting.
+
+    ``overhead_bytes`` is None when it could not be told exactly; ``upper_bound_bytes`` is then still safe to plan by.
+    """
+
+    name: str
+    at_s: float
+    accounting: Accounting
+    overhead_bytes: int | None
+    upper_bound_bytes: int | None
+    ram_resident_bytes: int | None
+    cache_bytes: int | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which guest exactly: survives a name, a pid or a folder being used again (promise P9).
+
+    Boot id + inode of the guest's cgroup + pid + start time in clock ticks since boot (proc(5), stat field 22).
+    """
+
+    boot_id: str
+    cgroup_inode: int
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFacts:
+    """One guest under care as decisions see it. Sizes in bytes, times in monotonic seconds."""
+
+    name: str
+    state: GuestState
+    ram_bytes: int
+    """Promised RAM: the formulas' and weights' figure."""
+    ram_charged_bytes: int
+    """The part of it charged to memory cgroups (less hugetlb)."""
+    weight: int
+    need_bytes: int
+    boot_floor_bytes: int
+    cap_bytes: int | None
+    grant_bytes: int
+    admitted_grant_bytes: int
+    """The grant it started with: its floor until settled, where it was squeezed."""
+    limit_bytes: Limit | None
+    overhead_bytes: int | None
+    overhead_peak_bytes: int | None
+    """Largest overhead within the peak window; None if not known."""
+    started_s: float
+    accounting: Accounting = Accounting.SPLIT
+    squeezed: bool = False
+    held: bool = False
+    recreatable: bool = False
+    recreate_need_bytes: int | None = None
+    """Overhead that is enough when it is recreated; None: its need."""
+    recreated_s: float | None = None
+    """When it was last recreated, None: never."""
+    fixed_overhead: bool = False
+    """Its need was set by the operator and is also its cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class AncestorFacts:
+    """A cgroup above guestroom's own, whose limit holds for us too."""
+
+    path: str
+    limit_bytes: Limit | None
+    other_use_bytes: int | None
+    """Unreclaimable use of that cgroup that is not guestroom's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsiderFacts:
+    """A QEMU on this host that is not under care."""
+
+    pid: int
+    ram_bytes: int | None
+    need_bytes: int | None
+    use_bytes: int | None
+    """Resident anonymous and shared memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The host at one moment, in bytes."""
+
+    total_bytes: int
+    available_bytes: int | None
+    hugetlb_bytes: int
+    """Hugetlb pools: pages x size over all sizes; they are outside memory cgroups and off the budget."""
+    swap_total_bytes: int | None
+    ancestors: tuple[AncestorFacts, ...] = ()
+    outsiders: tuple[OutsiderFacts, ...] = ()
+    wall_limit_bytes: Limit | None = None
+    wall_unreclaimable_bytes: int | None = None
+    page_bytes: int = PAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A guest that asks to be started."""
+
+    name: str
+    ram_bytes: int
+    ram_charged_bytes: int
+    weight: int
+    need_bytes: int
+    boot_floor_bytes: int
+    cap_bytes: int | None
+    on_short: str
+    """``squeeze``, ``refuse`` or ``recreate`` (``config.OnShort``)."""
+    recreatable: bool = False
+    recreate_need_bytes: int | None = None
