@@ -5,7 +5,7 @@
     GuestroomError
     +-- InputError                exit 2: what was given is wrong
     |   +-- SizeError               a size text
-    |   +-- NameError_              a guest's name
+    |   +-- GuestNameError              a guest's name
     |   +-- DescribeError           a guest's description (argv, readconfig, XML, YAML)
     |   +-- ConfigError             the settings file
     |   +-- ClaimsError             the input of ``divide``
@@ -96,7 +96,7 @@ class SizeError(InputError):
         )
 
 
-class NameError_(InputError):  # noqa: N801 - the builtin NameError is something else
+class GuestNameError(InputError):
     """A guest's name that can't be a folder's name or is not allowed."""
 
     code = "name"
@@ -166,9 +166,7 @@ class WriteError(HostError):
     code = "write"
 
     def __init__(self, path: str, value: str, why: str, *, hint: str | None = None) -> None:
-        super().__init__(
-            f"writing {value!r} to {path} failed: {why}", where=path, numbers={"value": value}, hint=hint
-        )
+        super().__init__(f"writing {value!r} to {path} failed: {why}", where=path, numbers={"value": value}, hint=hint)
         self.path = path
         self.value = value
 

@@ -55,7 +55,7 @@ class MemoryReading:
     """Page cache without shmem."""
     shmem_bytes: int | None
     kernel_bytes: int | None
-    """v1 ``memory.kmem.usage_in_bytes``: page tables, kernel stacks, slab (reclaimable slab is not told apart on v1)."""
+    """v1 ``memory.kmem.usage_in_bytes``: page tables, kernel stacks, slab (v1 does not tell reclaimable slab)."""
     swap_bytes: int | None
     locked_file_bytes: int | None
     """Page cache that can't be reclaimed because it is locked (``unevictable`` beyond what is anonymous or shmem)."""
@@ -196,3 +196,37 @@ class Newcomer:
     """``squeeze``, ``refuse`` or ``recreate`` (``config.OnShort``)."""
     recreatable: bool = False
     recreate_need_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRecord:
+    """One guest as the ledger keeps it: enough to take it back after any crash. Times in seconds since the epoch."""
+
+    name: str
+    state: GuestState
+    accounting: Accounting
+    identity: Identity | None
+    """None until its process was put into its cgroup."""
+    ram_bytes: int
+    ram_charged_bytes: int
+    weight: int
+    need_bytes: int
+    boot_floor_bytes: int
+    cap_bytes: int | None
+    grant_bytes: int
+    admitted_grant_bytes: int
+    limit_bytes: int
+    overhead_peak_bytes: int | None
+    started_wall_s: float
+    policy: str
+    on_short: str
+    squeezed: bool = False
+    held: bool = False
+    recreatable: bool = False
+    recreate_need_bytes: int | None = None
+    recreated_wall_s: float | None = None
+    fixed_overhead: bool = False
+    burst_bytes: int = 0
+    qmp_path: str | None = None
+    ram_block_bytes: tuple[int, ...] = ()
+    """Sizes of the RAM blocks that are guest RAM, for telling them apart in smaps."""

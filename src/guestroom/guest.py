@@ -10,28 +10,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from guestroom.errors import NameError_
+from guestroom.errors import GuestNameError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if it may name a guest; raise ``NameError_`` otherwise.
+    """Return ``name`` if it may name a guest; raise ``GuestNameError`` otherwise.
 
     1 to 63 letters, digits, ``-`` or ``_``, beginning with a letter or digit: the name becomes a folder in
     the cgroup tree (so no slash, no dot, no newline), and ``ram`` and ``vmm`` are taken.
     """
     if not _NAME.match(name):
         shown = name if len(name) <= 40 else name[:37] + "..."
-        raise NameError_(
+        raise GuestNameError(
             f"guest name {shown!r} is not allowed",
             numbers={"length": len(name)},
             hint="use 1 to 63 letters, digits, '-' or '_', beginning with a letter or digit",
         )
     if name in ("ram", "vmm"):
-        raise NameError_(
-            f"guest name {name!r} is taken by guestroom's own folders", hint="choose another name"
-        )
+        raise GuestNameError(f"guest name {name!r} is taken by guestroom's own folders", hint="choose another name")
     return name
 
 

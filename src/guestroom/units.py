@@ -97,7 +97,9 @@ def parse_size(text: str, dialect: Dialect, *, default_unit_bytes: int | None = 
     unit_text = match["unit"]
     unit_bytes = _unit_bytes(text, unit_text, dialect, default_unit_bytes)
     whole, fraction = int(match["whole"]), match["fraction"]
-    total, rest = divmod(int((match["whole"]) + (fraction or "")) * unit_bytes, 10 ** len(fraction or ""))
+    digits: int = int(match["whole"] + (fraction or ""))
+    scale: int = 10 ** len(fraction or "")
+    total, rest = divmod(digits * unit_bytes, scale)
     if rest or (fraction and unit_bytes == 1):
         raise SizeError(text, dialect.value, "it does not come to whole bytes")
     if total > _LARGEST or whole > _LARGEST:
