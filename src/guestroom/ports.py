@@ -75,6 +75,94 @@ class Observer(Protocol):
         ...
 
 
+class Monitor(Protocol):
+    """Our own QMP monitor of one QEMU; never the user's."""
+
+    def query_status(self) -> str:
+        """QEMU's run state: ``prelaunch``, ``running``, ``paused``, ``inmigrate``, ..."""
+        ...
+
+    def cont(self) -> None:
+        """Let the vCPUs run."""
+        ...
+
+    def close(self) -> None:
+        """Give the monitor's one place free."""
+        ...
+
+
+class Machine(Protocol):
+    """Processes and cgroup housekeeping around the limits. Raises ``HostError`` of the tree, ``VanishedError`` for the gone."""
+
+    def start_ticks(self, pid: int) -> int:
+        """Start time of a process in clock ticks since boot (proc(5), stat field 22)."""
+        ...
+
+    def parent(self, pid: int) -> int:
+        """Its parent's pid."""
+        ...
+
+    def cmdline(self, pid: int) -> tuple[str, ...]:
+        """Its arguments as the kernel has them."""
+        ...
+
+    def boot_id(self) -> str:
+        """Identity of this boot."""
+        ...
+
+    def pidfd(self, pid: int, start_ticks: int) -> int:
+        """A file descriptor that becomes readable when exactly this process ends."""
+        ...
+
+    def kill(self, pid: int, start_ticks: int, signal_number: int) -> None:
+        """Signal exactly this process; nothing happens if it is gone."""
+        ...
+
+    def members(self, name: str, part: str) -> tuple[int, ...]:
+        """Pids in a guest's ``ram`` or ``vmm``; empty if the cgroup is gone."""
+        ...
+
+    def put(self, pid: int, name: str, part: str) -> None:
+        """Move a process into a guest's ``ram`` or ``vmm`` and into its freezer cgroup."""
+        ...
+
+    def inode(self, name: str) -> int:
+        """Inode of the guest's cgroup."""
+        ...
+
+    def frozen(self, name: str) -> bool | None:
+        """Whether it is held by the freezer; None if that can't be read."""
+        ...
+
+    def guests_there(self) -> tuple[str, ...]:
+        """Names of the cgroups under the host wall."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove an empty guest's cgroups."""
+        ...
+
+    def drop_cache(self, name: str, part: str) -> None:
+        """Let the kernel drop the page cache charged there."""
+        ...
+
+    def reset_peak(self, name: str, part: str) -> None:
+        """Begin a new window of the kernel's own peak."""
+        ...
+
+    def killers(self, names: Sequence[str], *, enabled: bool) -> None:
+        """Switch the OOM killers of these guests and of the host wall."""
+        ...
+
+    def make_wall(self, limit_bytes: int) -> None:
+        """Make the host wall if it is not there, OOM killer off, and set its limit where it has none yet."""
+        ...
+
+    def monitor(self, path: str, timeout_s: float) -> Monitor:
+        """Connect to our own monitor."""
+        ...
+
+
 class Applier(Protocol):
     """The only writer."""
 
