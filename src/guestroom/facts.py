@@ -95,6 +95,8 @@ class OverheadReading:
     ram_resident_bytes: int | None
     cache_bytes: int | None
     how: str
+    kernel_peak_bytes: int | None = None
+    """Overhead at the kernel's own peak since it was last reset (``vmm``'s peak in place of its usage); counts page cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,5 +230,9 @@ class GuestRecord:
     fixed_overhead: bool = False
     burst_bytes: int = 0
     qmp_path: str | None = None
+    own_stop: bool = False
+    """guestroom added ``-S``: it is ours to continue."""
+    released: bool = False
+    """Let go by the operator: its limit stays and counts, nothing else is done to it."""
     ram_block_bytes: tuple[int, ...] = ()
     """Sizes of the RAM blocks that are guest RAM, for telling them apart in smaps."""

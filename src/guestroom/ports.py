@@ -7,11 +7,16 @@ with the adapters it checks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from guestroom.actions import Action, Outcome
-from guestroom.facts import HostFacts, MemoryReading, OverheadReading
+from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, OverheadReading
+from guestroom.units import Limit
+
+Figure = int | float | str | None
+"""One number of an event: a figure, a short text such as ``unlimited``, or None for unknown."""
 
 
 class Clock(Protocol):
@@ -70,8 +75,10 @@ class Observer(Protocol):
         """One cgroup now. Raises ``VanishedError``."""
         ...
 
-    def overhead(self, name: str, ram_charged_bytes: int, pid: int | None) -> OverheadReading:
-        """A split guest's overhead now. Raises ``VanishedError``."""
+    def overhead(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
+    ) -> OverheadReading:
+        """A split guest's overhead now; smaps is read only when RAM wandered. Raises ``VanishedError``."""
         ...
 
 
@@ -171,17 +178,139 @@ class Applier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, as the ledger keeps it. Numbers only grow and are never given twice."""
+
+    number: int
+    at_wall_s: float
+    kind: str
+    guest: str | None
+    message: str
+    numbers: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision with its steps. ``outcomes`` holds what is known: none until the first step ended."""
+
+    number: int
+    at_wall_s: float
+    reason: str
+    inputs: str
+    """What it was decided from: a JSON text."""
+    actions: tuple[Action, ...]
+    outcomes: tuple[Outcome, ...]
+    """In the order of the steps; what was done beyond the plan (a shrink taken back) comes last."""
+    finished_wall_s: float | None
+    """None: not finished, so the next start reconciles it (promise P8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReading:
+    """One overhead reading as the ledger keeps it, with the grant and limit that held then."""
+
+    guest: str
+    at_wall_s: float
+    accounting: Accounting
+    overhead_bytes: int | None
+    upper_bound_bytes: int | None
+    ram_resident_bytes: int | None
+    cache_bytes: int | None
+    limit_bytes: Limit | None
+    grant_bytes: int | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedGuest:
+    """A guest that was under care, with what it needed at most: what later sizing learns from."""
+
+    record: GuestRecord
+    ended_wall_s: float
+    reason: str
+
+
 class Ledger(Protocol):
-    """What was decided and happened, durable (promise P8)."""
+    """What was decided and happened, durable (promise P8).
+
+    Every method returns only when its entry would survive a crash, and raises ``LedgerError`` otherwise:
+    then nothing of it was written. ``EntryError`` means that trying again would not help. ``at_wall_s`` is
+    when it happened, for entries written late; None: now.
+    """
+
+    def put_guest(self, record: GuestRecord) -> None:
+        """Write a guest's record in place of any it had."""
+        ...
+
+    def get_guests(self) -> tuple[GuestRecord, ...]:
+        """Every guest under care, by name."""
+        ...
+
+    def remove_guest(self, name: str, reason: str) -> bool:
+        """Move a guest to the ended ones; False where there is none of this name."""
+        ...
+
+    def ended_guests(self, limit: int = 1000) -> tuple[EndedGuest, ...]:
+        """The last ``limit`` guests that ended, oldest first."""
+        ...
 
     def begin(self, reason: str, inputs: str, actions: Sequence[Action]) -> int:
         """Write a decision with its steps before they are carried out; return its number."""
         ...
 
-    def finish(self, decision: int, outcomes: Sequence[Outcome]) -> None:
-        """Write how the steps ended."""
+    def note(self, decision: int, outcome: Outcome, *, at_wall_s: float | None = None) -> None:
+        """Write how one step ended while the decision goes on."""
         ...
 
-    def event(self, kind: str, guest: str | None, message: str, numbers: str) -> int:
+    def finish(self, decision: int, outcomes: Sequence[Outcome], *, at_wall_s: float | None = None) -> None:
+        """Write how the steps ended. May be repeated; a step without an outcome stays without."""
+        ...
+
+    def carried_out(
+        self, reason: str, inputs: str, outcomes: Sequence[Outcome], *, at_wall_s: float | None = None
+    ) -> int:
+        """Write a decision whose steps were carried out already (a raise: kernel first); return its number."""
+        ...
+
+    def unfinished(self) -> tuple[Decision, ...]:
+        """Decisions that were begun and not finished, oldest first."""
+        ...
+
+    def decisions(self, limit: int = 100) -> tuple[Decision, ...]:
+        """The last ``limit`` decisions, oldest first."""
+        ...
+
+    def event(
+        self,
+        kind: str,
+        guest: str | None,
+        message: str,
+        numbers: Mapping[str, Figure],
+        *,
+        at_wall_s: float | None = None,
+    ) -> int:
         """Write an event; return its number."""
+        ...
+
+    def events(self, after: int = 0, limit: int = 1000, guest: str | None = None) -> tuple[Event, ...]:
+        """The first ``limit`` events numbered above ``after``, oldest first; of one guest where named."""
+        ...
+
+    def last_events(self, limit: int = 100, guest: str | None = None) -> tuple[Event, ...]:
+        """The last ``limit`` events, oldest first; of one guest where named."""
+        ...
+
+    def reading(
+        self, reading: OverheadReading, limit: Limit | None, grant_bytes: int | None, *, at_wall_s: float | None = None
+    ) -> bool:
+        """Keep a reading unless it says nothing new; True where it was kept."""
+        ...
+
+    def readings(self, guest: str, since_wall_s: float = 0.0, limit: int = 10_000) -> tuple[KeptReading, ...]:
+        """The last ``limit`` kept readings of a guest from ``since_wall_s`` on, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files. May be repeated."""
         ...
