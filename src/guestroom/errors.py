@@ -23,6 +23,7 @@
         +-- QmpError                QEMU's monitor
         +-- LaunchError             a guest that could not be started
         +-- LedgerError             the state folder or its database
+        |   +-- EntryError            an entry the ledger can't take: trying again would not help
         +-- AgentError              the agent: not reachable, already running, answering nonsense
 
 Each carries a stable code, what happened, where (file:line, path or guest), the numbers, and what to do.
@@ -217,6 +218,12 @@ class LedgerError(HostError):
     """The state folder or its database."""
 
     code = "ledger"
+
+
+class EntryError(LedgerError):
+    """An entry the ledger can't take, whatever the disk does: trying again would not help."""
+
+    code = "entry"
 
 
 class AgentError(HostError):

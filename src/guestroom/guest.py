@@ -19,7 +19,8 @@ def check_name(name: str) -> str:
     """Return ``name`` if it may name a guest; raise ``GuestNameError`` otherwise.
 
     1 to 63 letters, digits, ``-`` or ``_``, beginning with a letter or digit: the name becomes a folder in
-    the cgroup tree (so no slash, no dot, no newline), and ``ram`` and ``vmm`` are taken.
+    the cgroup tree (so no slash, no dot, no newline). ``ram`` and ``vmm`` are guestroom's own folders, ``tasks``
+    and ``notify_on_release`` are files the kernel puts into every v1 cgroup.
     """
     if not _NAME.match(name):
         shown = name if len(name) <= 40 else name[:37] + "..."
@@ -30,6 +31,8 @@ def check_name(name: str) -> str:
         )
     if name in ("ram", "vmm"):
         raise GuestNameError(f"guest name {name!r} is taken by guestroom's own folders", hint="choose another name")
+    if name in ("tasks", "notify_on_release"):
+        raise GuestNameError(f"guest name {name!r} is taken by a file of every v1 cgroup", hint="choose another name")
     return name
 
 
