@@ -1,0 +1,28 @@
+"""How much overhead a guest needs: every peer's formula as a policy, in named parts with sources. Pure.
+
+>>> from guestroom.guest import Guest
+>>> estimate(Guest(ram_bytes=2 << 30, vcpus=1), "kubevirt").overhead_bytes >> 20
+292
+
+A new policy is one file with one registration (``@policy("name")``) and its name in the import below.
+"""
+
+from guestroom.size import seed, eve, kubevirt, openshift, ovirt, kata, libvirt_2013  # isort: skip  # noqa: F401
+from guestroom.size.model import BARE_QEMU_BYTES, Estimate, Part, Sizing
+from guestroom.size.needs import Need, Origin, boot_floor_bytes, need
+from guestroom.size.registry import check_policy, estimate, policies, policy
+
+__all__ = [
+    "BARE_QEMU_BYTES",
+    "Estimate",
+    "Need",
+    "Origin",
+    "Part",
+    "Sizing",
+    "boot_floor_bytes",
+    "check_policy",
+    "estimate",
+    "need",
+    "policies",
+    "policy",
+]
