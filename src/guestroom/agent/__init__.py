@@ -1,0 +1,1 @@
+"""The agent: the loop that carries facts to decisions and decisions to the kernel."""

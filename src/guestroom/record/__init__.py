@@ -1,0 +1,9 @@
+"""The ledger: what was decided and what happened, durable across any crash (promise P8).
+
+It records and gives back; it decides nothing and touches no kernel file.
+"""
+
+from guestroom.record.ledger import SqliteLedger, open_ledger
+from guestroom.record.outbox import Outbox
+
+__all__ = ["Outbox", "SqliteLedger", "open_ledger"]

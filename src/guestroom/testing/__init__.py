@@ -1,0 +1,1 @@
+"""Fakes that users of guestroom can test against: a clock, a host, a ledger."""
