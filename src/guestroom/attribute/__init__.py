@@ -1,0 +1,1 @@
+"""Which bytes are what: guest RAM, overhead, reclaimable cache. Pure: text and readings in, figures out."""

@@ -1,0 +1,133 @@
+"""A guest's overhead from what its cgroups are charged.
+
+Notation for the proofs below, for one guest at one moment, in bytes. Charged and not reclaimable are
+``U_ram`` in cgroup ``ram`` and ``U_vmm`` in ``vmm``. Each is guest RAM plus overhead: ``U_ram = R_ram + O_ram``,
+``U_vmm = R_vmm + O_vmm``. ``RAM`` is what the guest was promised and what was preallocated in ``ram`` while it
+was stopped; ``R = R_ram + R_vmm <= RAM`` is what of it is charged now. Wanted is ``O = O_ram + O_vmm``, that is
+``U_ram + U_vmm - R``.
+
+Two facts carry everything. At the move ``R_ram = RAM``. After the move no process is in ``ram`` any more, so the
+kernel charges nothing new to it: ``R_ram`` and ``O_ram`` can only fall. (Swap does not count as falling: what comes
+back is charged to the cgroup it was swapped out of, mm/memcontrol.c ``mem_cgroup_swapin_charge_folio``.)
+"""
+
+from __future__ import annotations
+
+from guestroom.facts import Accounting, MemoryReading, OverheadReading
+from guestroom.units import MIB, format_bytes
+
+TOLERANCE_BYTES = 4 * MIB
+"""Differences up to this are noise of counting, not memory that moved: per-CPU charge stock and per-CPU statistics,
+64 pages a CPU each (mm/memcontrol.c ``MEMCG_CHARGE_BATCH``), which is 4 MiB on 16 CPUs."""
+
+
+def tolerance_bytes(of_bytes: int) -> int:
+    """How far two independent counts of about ``of_bytes`` may differ and still agree: max(4 MiB, 1 %)."""
+    return max(TOLERANCE_BYTES, of_bytes // 100)
+
+
+def ram_wandered(ram: MemoryReading, ram_charged_bytes: int, ram_start_bytes: int | None = None) -> bool | None:
+    """True where guest RAM may have left cgroup ``ram``: only a count can say how much is where.
+
+    ``ram_start_bytes`` is the largest unreclaimable charge of ``ram`` that was seen. As ``ram`` only falls after
+    the move, a charge that is still the same proves that all RAM is still there; without that memory all that shows
+    is a charge below the RAM itself, and the start-up overhead in ``ram`` can hide as much missing RAM as its own
+    size. Huge page collapse, balloon, free page reporting and KSM make RAM wander (measured: 64 MiB
+    left ``ram`` for ``vmm`` with one MADV_COLLAPSE). ``None`` where the charge is unknown.
+    """
+    charged = ram.unreclaimable_bytes
+    if charged is None:
+        return None
+    if ram_charged_bytes == 0:
+        return False
+    return charged < max(ram_charged_bytes, ram_start_bytes or 0) - TOLERANCE_BYTES
+
+
+def split_overhead(
+    name: str,
+    ram: MemoryReading,
+    vmm: MemoryReading,
+    ram_charged_bytes: int,
+    ram_counted_bytes: int | None = None,
+    *,
+    ram_start_bytes: int | None = None,
+) -> OverheadReading:
+    """Overhead of a guest whose RAM is charged apart.
+
+    While RAM has not wandered (``ram_wandered``) it is ``U_ram - RAM + U_vmm``, since then ``R = RAM``. Where it has,
+    ``ram_counted_bytes`` (resident and swapped RAM counted in smaps at the moment of these readings) takes the place
+    of RAM: ``U_ram + U_vmm - counted``; without an exact count the overhead is ``None``.
+
+    The upper bound holds whatever RAM did, given both facts above: ``U_vmm + min(U_ram, P - RAM)`` with ``P`` the
+    kernel's own peak of ``ram``. Proof: ``O = O_ram + O_vmm``, and ``O_vmm <= U_vmm``. ``O_ram <= U_ram`` as RAM
+    can't be negative. And just before the move ``ram`` was charged ``RAM + O_ram(then)`` and perhaps cache, which its
+    peak is not below, so ``O_ram(now) <= O_ram(then) <= P - RAM``. ``U_vmm`` alone would be no bound: what QEMU
+    took before its vCPUs ran stays in ``ram``. Where P is below RAM (the RAM never was in ``ram``), only the first
+    of the two holds.
+    """
+    charged_ram, charged_vmm = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
+    wandered = ram_wandered(ram, ram_charged_bytes, ram_start_bytes)
+    cache = None if ram.file_bytes is None or vmm.file_bytes is None else ram.file_bytes + vmm.file_bytes
+    overhead: int | None = None
+    bound: int | None = None
+    resident: int | None = None
+    if charged_ram is None or charged_vmm is None or wandered is None:
+        how = f"unknown: {_missing(ram, vmm)} could not be read"
+    elif not wandered:
+        resident = ram_charged_bytes
+        overhead = max(0, charged_ram - ram_charged_bytes + charged_vmm)
+        bound = overhead
+        how = "unreclaimable(ram) - guest RAM + unreclaimable(vmm)"
+    else:
+        bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
+        how = f"guest RAM left ram ({_fall(charged_ram, ram_charged_bytes, ram_start_bytes)}); "
+        if ram_counted_bytes is None or not _plausible(ram_counted_bytes, ram_charged_bytes, charged_ram + charged_vmm):
+            how += "no exact count of it: upper bound unreclaimable(vmm) + most that ram can hold beside RAM"
+        else:
+            resident = ram_counted_bytes
+            overhead = max(0, charged_ram + charged_vmm - ram_counted_bytes)
+            bound = max(bound, overhead)
+            how += "unreclaimable(ram) + unreclaimable(vmm) - RAM counted in smaps (VmFlag dc)"
+    return OverheadReading(
+        name=name,
+        at_s=max(ram.at_s, vmm.at_s),
+        accounting=Accounting.SPLIT,
+        overhead_bytes=overhead,
+        upper_bound_bytes=bound,
+        ram_resident_bytes=resident,
+        cache_bytes=cache,
+        how=how,
+    )
+
+
+def _start_overhead_at_most(ram: MemoryReading, charged_ram: int, ram_charged_bytes: int) -> int:
+    """Most overhead that can sit in ``ram``: see the proof in ``split_overhead``."""
+    if ram.peak_bytes is None or ram.peak_bytes < ram_charged_bytes:
+        return charged_ram
+    return min(charged_ram, ram.peak_bytes - ram_charged_bytes)
+
+
+def _plausible(counted: int, ram_charged_bytes: int, charged: int) -> bool:
+    """A count can't be more than the RAM there is, nor more than what is charged; beyond noise it is a wrong count."""
+    return 0 <= counted <= ram_charged_bytes and counted <= charged + tolerance_bytes(charged)
+
+
+def _missing(*readings: MemoryReading) -> str:
+    """Which needed figures are unknown, for people."""
+    found = [
+        f"{figure} of {reading.path}"
+        for reading in readings
+        for figure, value in (
+            ("anonymous memory", reading.anon_bytes),
+            ("shmem", reading.shmem_bytes),
+            ("kernel memory", reading.kernel_bytes),
+        )
+        if value is None
+    ]
+    return ", ".join(found)
+
+
+def _fall(charged_ram: int, ram_charged_bytes: int, ram_start_bytes: int | None) -> str:
+    """What was expected in ``ram`` and what is there, for people."""
+    expected = max(ram_charged_bytes, ram_start_bytes or 0)
+    return f"{format_bytes(charged_ram)} unreclaimable there, {format_bytes(expected)} expected"

@@ -1,0 +1,187 @@
+"""The facts of one moment, put together: what decisions are made from.
+
+No two files are read at the same instant, so the orders below are chosen such that what moves meanwhile makes a
+figure too large, never too small: room that is not there is the dangerous error.
+
+- A guest: ``ram`` before ``vmm``. Memory that moves from one to the other in between (a huge page is charged to
+  ``vmm`` before the small pages leave ``ram``) is then counted twice rather than not at all.
+- A guest whose RAM wandered: both cgroups, smaps, both cgroups again, and the larger charge counts. If the two
+  charges differ beyond tolerance, the moment was not still enough for an exact figure.
+- Ancestors: the wall before the ancestor, so that growth in between counts as others' use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guestroom.attribute.overhead import ram_wandered, split_overhead, tolerance_bytes
+from guestroom.attribute.smaps import guest_ram
+from guestroom.errors import HostError, VanishedError
+from guestroom.facts import AncestorFacts, HostFacts, MemoryReading, OutsiderFacts, OverheadReading
+from guestroom.layout import Layout
+from guestroom.observe import cgroup1, procfs
+from guestroom.observe.hierarchy import mount_root
+from guestroom.observe.text import folder_inode, list_dirs
+from guestroom.ports import Clock, Files
+from guestroom.units import UNLIMITED
+
+OutsiderNeed = Callable[[tuple[str, ...]], tuple[int | None, int | None]]
+"""From a QEMU's arguments its RAM and the overhead it is expected to need, in bytes; ``None`` where unknown."""
+
+
+class KernelObserver:
+    """``ports.Observer`` over cgroup v1."""
+
+    def __init__(
+        self, files: Files, layout: Layout, clock: Clock, *, outsider_need: OutsiderNeed | None = None
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._clock = clock
+        self._outsider_need = outsider_need
+        self._ram_start: dict[str, tuple[int, int]] = {}
+
+    def host(self) -> HostFacts:
+        """The host now. Raises ``HostError`` where the host's own figures can't be read."""
+        meminfo = procfs.read_meminfo(self._files)
+        wall = self._wall()
+        return HostFacts(
+            total_bytes=meminfo.total_bytes,
+            available_bytes=meminfo.available_bytes,
+            hugetlb_bytes=procfs.hugetlb_pool_bytes(self._files),
+            swap_total_bytes=meminfo.swap_total_bytes,
+            ancestors=self._ancestors(0 if wall is None else wall.unreclaimable_bytes),
+            outsiders=self._outsiders(),
+            wall_limit_bytes=None if wall is None else wall.limit_bytes,
+            wall_unreclaimable_bytes=0 if wall is None else wall.unreclaimable_bytes,
+        )
+
+    def cgroup(self, path: str) -> MemoryReading:
+        """One cgroup now. Raises ``VanishedError`` when it is gone, ``ReadError`` when it can't be understood."""
+        return cgroup1.read_memory(self._files, path, self._clock.monotonic())
+
+    def overhead(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
+    ) -> OverheadReading:
+        """A split guest's overhead now; smaps is read only where its RAM may have left ``ram``.
+
+        ``ram_block_bytes`` are the sizes of the RAM blocks that are guest RAM; without them one block of all charged
+        RAM is assumed. Raises ``VanishedError`` when ``ram`` or ``vmm`` is gone, ``ReadError`` when the files can't be
+        understood. A process that is gone or can't be read makes the overhead unknown, not an error.
+        """
+        ram, vmm = self._pair(name)
+        start = self._remember_start(name, ram)
+        if not ram_wandered(ram, ram_charged_bytes, start):
+            return split_overhead(name, ram, vmm, ram_charged_bytes, ram_start_bytes=start)
+        counted = None if pid is None else self._count_ram(pid, ram_block_bytes or (ram_charged_bytes,))
+        if counted is not None:
+            before = _charge(ram, vmm)
+            ram_again, vmm_again = self._pair(name)
+            after = _charge(ram_again, vmm_again)
+            if before is None or after is None or abs(after - before) > tolerance_bytes(max(after, before)):
+                counted = None
+            elif after > before:
+                ram, vmm = ram_again, vmm_again
+        return split_overhead(name, ram, vmm, ram_charged_bytes, counted, ram_start_bytes=start)
+
+    def _pair(self, name: str) -> tuple[MemoryReading, MemoryReading]:
+        """``ram`` and ``vmm``, in this order."""
+        try:
+            return self.cgroup(self._layout.ram(name)), self.cgroup(self._layout.vmm(name))
+        except VanishedError:
+            self._ram_start.pop(name, None)
+            raise
+
+    def _remember_start(self, name: str, ram: MemoryReading) -> int | None:
+        """Largest unreclaimable charge of this very ``ram`` cgroup so far: what it holds with all RAM in it.
+
+        Kept by inode: a guest started again under the same name is another guest.
+        """
+        charged = ram.unreclaimable_bytes
+        if charged is None:
+            return None
+        inode = folder_inode(self._files, ram.path)
+        known_inode, known = self._ram_start.get(name, (inode, 0))
+        largest = max(charged, known) if known_inode == inode else charged
+        self._ram_start[name] = (inode, largest)
+        return largest
+
+    def _count_ram(self, pid: int, ram_block_bytes: tuple[int, ...]) -> int | None:
+        """Guest RAM charged somewhere, resident or swapped, by smaps; ``None`` where it can't be exact.
+
+        Shared RAM (memfd) can be charged without being mapped, and pages merged by KSM are charged to
+        one of the guests that share them: both can't be counted here.
+        """
+        try:
+            ram = guest_ram(procfs.read_smaps(self._files, pid), ram_block_bytes)
+            if ram is None or ram.anonymous_bytes != ram.resident_bytes:
+                return None
+            if ram.ksm_bytes is None:
+                ksm = procfs.read_ksm(self._files)
+                merged = ksm is not None and ksm.active
+            else:
+                merged = ram.ksm_bytes > 0
+        except HostError:
+            return None
+        return None if merged else ram.resident_bytes + ram.swap_bytes
+
+    def _wall(self) -> MemoryReading | None:
+        """The host wall; ``None`` while nobody has made it."""
+        try:
+            return self.cgroup(self._layout.memory)
+        except VanishedError:
+            return None
+
+    def _ancestors(self, wall_bytes: int | None) -> tuple[AncestorFacts, ...]:
+        """Each cgroup above the wall that has a limit, nearest first.
+
+        What lies above the mount can't be seen, but its limit shows in ``hierarchical_memory_limit`` of the highest
+        visible cgroup; its use by others is unknown.
+        """
+        root = mount_root(self._files)
+        found: list[AncestorFacts] = []
+        path = self._layout.memory
+        while path != root and path.startswith(f"{root}/"):
+            path = path.rpartition("/")[0]
+            limit = cgroup1.read_limit(self._files, path)
+            if limit is not UNLIMITED:
+                found.append(AncestorFacts(path, limit, self._other_use(path, wall_bytes)))
+        hidden = cgroup1.read_stat(self._files, root).hierarchical_limit_bytes
+        if hidden is not None:
+            limit, own = cgroup1.as_limit(hidden), cgroup1.read_limit(self._files, root)
+            if isinstance(limit, int) and (own is UNLIMITED or limit < own):
+                found.append(AncestorFacts(f"above {root}", limit, None))
+        return tuple(found)
+
+    def _other_use(self, path: str, wall_bytes: int | None) -> int | None:
+        whole = self.cgroup(path).unreclaimable_bytes
+        return None if whole is None or wall_bytes is None else max(0, whole - wall_bytes)
+
+    def _outsiders(self) -> tuple[OutsiderFacts, ...]:
+        """QEMUs that live outside the wall."""
+        found = []
+        for process in procfs.find_qemus(self._files, self._inside()):
+            ram, need = (None, None) if self._outsider_need is None else self._outsider_need(process.argv)
+            found.append(OutsiderFacts(process.pid, ram, need, process.resident_bytes))
+        return tuple(found)
+
+    def _inside(self) -> frozenset[int]:
+        """Pids of everything under the wall."""
+        pids: set[int] = set()
+        try:
+            names = list_dirs(self._files, self._layout.memory)
+        except VanishedError:
+            return frozenset()
+        for name in names:
+            for path in (self._layout.guest(name), self._layout.ram(name), self._layout.vmm(name)):
+                try:
+                    pids.update(cgroup1.read_procs(self._files, path))
+                except VanishedError:
+                    continue
+        return frozenset(pids)
+
+
+def _charge(ram: MemoryReading, vmm: MemoryReading) -> int | None:
+    """Unreclaimable charge of both cgroups."""
+    first, second = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
+    return None if first is None or second is None else first + second
