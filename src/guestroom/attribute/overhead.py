@@ -63,7 +63,11 @@ def split_overhead(
     can't be negative. And just before the move ``ram`` was charged ``RAM + O_ram(then)`` and perhaps cache, which its
     peak is not below, so ``O_ram(now) <= O_ram(then) <= P - RAM``. ``U_vmm`` alone would be no bound: what QEMU
     took before its vCPUs ran stays in ``ram``. Where P is below RAM (the RAM never was in ``ram``), only the first
-    of the two holds.
+    of the two holds. So nobody may reset ``ram``'s peak.
+
+    ``kernel_peak_bytes`` puts the peak of ``vmm`` since its last reset in the place of what it is charged now: the most
+    that overhead reached in between two readings. Only while RAM has not wandered, as else nobody knows how much RAM
+    ``vmm`` held at its peak.
     """
     charged_ram, charged_vmm = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
     wandered = ram_wandered(ram, ram_charged_bytes, ram_start_bytes)
@@ -71,12 +75,15 @@ def split_overhead(
     overhead: int | None = None
     bound: int | None = None
     resident: int | None = None
+    peak: int | None = None
     if charged_ram is None or charged_vmm is None or wandered is None:
         how = f"unknown: {_missing(ram, vmm)} could not be read"
     elif not wandered:
         resident = ram_charged_bytes
         overhead = max(0, charged_ram - ram_charged_bytes + charged_vmm)
         bound = overhead
+        if vmm.peak_bytes is not None:
+            peak = max(overhead, charged_ram - ram_charged_bytes + vmm.peak_bytes)
         how = "unreclaimable(ram) - guest RAM + unreclaimable(vmm)"
     else:
         bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
@@ -97,6 +104,7 @@ def split_overhead(
         ram_resident_bytes=resident,
         cache_bytes=cache,
         how=how,
+        kernel_peak_bytes=peak,
     )
 
 

@@ -11,7 +11,7 @@ from guestroom.errors import ReadError, VanishedError
 from guestroom.facts import MemoryReading
 from guestroom.layout import Layout
 from guestroom.observe.hierarchy import controller_mounts, find_layout, own_cgroup
-from guestroom.observe.text import number, numbers, read_optional, read_text, words
+from guestroom.observe.text import list_dirs, number, numbers, read_optional, read_text, words
 from guestroom.ports import Files
 from guestroom.units import UNLIMITED, Limit
 
@@ -21,6 +21,7 @@ __all__ = [
     "find_layout",
     "own_cgroup",
     "populated",
+    "read_all_procs",
     "read_frozen",
     "read_limit",
     "read_memory",
@@ -126,6 +127,20 @@ def read_procs(files: Files, path: str) -> list[int]:
     """
     file = f"{path}/cgroup.procs"
     return sorted(set(numbers(file, read_text(files, file))))
+
+
+def read_all_procs(files: Files, path: str) -> list[int]:
+    """Process ids in the cgroup and everything below it, sorted. Children that vanish meanwhile are passed over.
+
+    Raises ``VanishedError`` when the cgroup itself is gone, ``ReadError`` otherwise.
+    """
+    found = set(read_procs(files, path))
+    for name in list_dirs(files, path):
+        try:
+            found.update(read_all_procs(files, f"{path}/{name}"))
+        except VanishedError:
+            continue
+    return sorted(found)
 
 
 def populated(files: Files, layout: Layout, name: str) -> bool:

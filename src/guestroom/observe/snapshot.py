@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from guestroom.attribute.joint import joint_overhead, process_memory
 from guestroom.attribute.overhead import ram_wandered, split_overhead, tolerance_bytes
 from guestroom.attribute.smaps import guest_ram
-from guestroom.errors import HostError, VanishedError
+from guestroom.errors import HostError, ReadError, VanishedError
 from guestroom.facts import AncestorFacts, HostFacts, MemoryReading, OutsiderFacts, OverheadReading
 from guestroom.layout import Layout
 from guestroom.observe import cgroup1, procfs
 from guestroom.observe.hierarchy import mount_root
-from guestroom.observe.text import folder_inode, list_dirs
+from guestroom.observe.text import folder_inode
 from guestroom.ports import Clock, Files
 from guestroom.units import UNLIMITED
 
@@ -83,6 +84,28 @@ class KernelObserver:
             elif after > before:
                 ram, vmm = ram_again, vmm_again
         return split_overhead(name, ram, vmm, ram_charged_bytes, counted, ram_start_bytes=start)
+
+    def joint_overhead(
+        self, name: str, path: str, ram_block_bytes: tuple[int, ...], *, least_ram_bytes: int = 0
+    ) -> OverheadReading:
+        """Overhead of a guest that has one cgroup, ``path``, told apart by the smaps of every process in it.
+
+        ``least_ram_bytes``: see ``attribute.joint``. Raises ``VanishedError`` when the cgroup is gone, ``ReadError`` when
+        its files can't be understood; processes that can't be read make the overhead unknown.
+        """
+        reading = self.cgroup(path)
+        processes = []
+        try:
+            for pid in cgroup1.read_all_procs(self._files, path):
+                try:
+                    processes.append(procfs.read_smaps(self._files, pid))
+                except VanishedError:
+                    continue
+        except ReadError:
+            return joint_overhead(name, reading, None, least_ram_bytes=least_ram_bytes)
+        return joint_overhead(
+            name, reading, process_memory(processes, ram_block_bytes), least_ram_bytes=least_ram_bytes
+        )
 
     def _pair(self, name: str) -> tuple[MemoryReading, MemoryReading]:
         """``ram`` and ``vmm``, in this order."""
@@ -167,18 +190,10 @@ class KernelObserver:
 
     def _inside(self) -> frozenset[int]:
         """Pids of everything under the wall."""
-        pids: set[int] = set()
         try:
-            names = list_dirs(self._files, self._layout.memory)
+            return frozenset(cgroup1.read_all_procs(self._files, self._layout.memory))
         except VanishedError:
             return frozenset()
-        for name in names:
-            for path in (self._layout.guest(name), self._layout.ram(name), self._layout.vmm(name)):
-                try:
-                    pids.update(cgroup1.read_procs(self._files, path))
-                except VanishedError:
-                    continue
-        return frozenset(pids)
 
 
 def _charge(ram: MemoryReading, vmm: MemoryReading) -> int | None:
