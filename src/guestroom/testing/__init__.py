@@ -1,1 +1,12 @@
-"""Fakes that users of guestroom can test against: a clock, a host, a ledger."""
+"""Shipped fakes: a clock moved by hand and a simulated host whose kernel files the real adapters read and write.
+
+``SimHost`` is held against a real kernel by ``tests/kernel``: what it believes is what was measured.
+"""
+
+from __future__ import annotations
+
+from guestroom.testing.clock import ManualClock
+from guestroom.testing.simhost import SimHost
+from guestroom.testing.simprocess import Fate
+
+__all__ = ["Fate", "ManualClock", "SimHost"]
