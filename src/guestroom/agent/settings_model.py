@@ -1,0 +1,273 @@
+"""What the settings file may hold: one strict model per section, each key with its meaning.
+
+The same declarations check the file, tell what is allowed and print the example, so that the three can't
+drift apart. Attributes carry the names of ``config.Settings``, aliases are the file's keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from guestroom import size
+from guestroom.config import OnShort, Percent, Reserve, Rest, Settings, Sharing
+from guestroom.errors import InputError, SizeError
+from guestroom.units import MAX_JSON_INT, Dialect, parse_size
+
+_D = Settings()
+_SIZE = 'bytes, or text like "600MiB" (KiB, MiB, GiB, TiB)'
+_PERCENT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,2}))?%\Z")
+_CGROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\Z")
+_LONGEST_S = 366 * 86400.0
+
+
+def read_size(value: object, least: int = 0) -> int:
+    """Bytes of a size as the file gives it; ``ValueError`` says why not."""
+    if isinstance(value, str):
+        try:
+            found = parse_size(value, Dialect.GUESTROOM)
+        except SizeError as error:
+            raise ValueError(error.message) from error
+    elif isinstance(value, int) and not isinstance(value, bool):
+        found = value
+    else:
+        raise ValueError("it is not a size")
+    if not least <= found <= MAX_JSON_INT:
+        raise ValueError("it is too small" if found < least else "it is not below 2^53 bytes")
+    return found
+
+
+def read_reserve(value: object) -> Reserve:
+    """A reserve as the file gives it; ``ValueError`` says why not."""
+    if value == Rest.REST.value:
+        return Rest.REST
+    if not isinstance(value, str) or not value.endswith("%"):
+        return read_size(value, least=1)
+    match = _PERCENT.match(value)
+    if match is None:
+        raise ValueError("it is not a percentage with at most two decimals")
+    hundredths = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+    if not 0 < hundredths <= 10_000:
+        raise ValueError("it is not more than 0 % and at most 100 %")
+    return Percent(hundredths)
+
+
+def _size_or(word: str, least: int = 0) -> PlainValidator:
+    """A size, or ``word`` for None."""
+
+    def read(value: object) -> int | None:
+        return None if value == word else read_size(value, least)
+
+    return PlainValidator(read)
+
+
+def _text(pattern: re.Pattern[str], taken: tuple[str, ...] = (), empty: bool = False) -> PlainValidator:
+    """A text that fits ``pattern``; ``empty``: the empty text means None."""
+
+    def read(value: object) -> str | None:
+        if empty and value == "":
+            return None
+        if not isinstance(value, str) or not pattern.match(value) or value in taken:
+            raise ValueError("it is not such a name")
+        return value
+
+    return PlainValidator(read)
+
+
+def _one_of(kind: Callable[[str], Any]) -> PlainValidator:
+    """A text that ``kind`` (an enum or a check that raises) takes."""
+
+    def read(value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError("it is not a text")
+        try:
+            return kind(value)
+        except InputError as error:
+            raise ValueError(error.message) from error
+        except ValueError:
+            raise ValueError("there is no such choice") from None
+
+    return PlainValidator(read)
+
+
+def _key(alias: str, default: Any, toml: str, allowed: str, meaning: str) -> Any:
+    """One key of the file: its default, as TOML too, what is allowed, what it means."""
+    return Field(default, alias=alias, description=meaning, json_schema_extra={"toml": toml, "allowed": allowed})
+
+
+def _seconds(alias: str, default: float, least: float, meaning: str) -> Any:
+    """A key that is a time."""
+    return Field(
+        default,
+        alias=alias,
+        ge=least,
+        le=_LONGEST_S,
+        allow_inf_nan=False,
+        description=meaning,
+        json_schema_extra={"toml": f"{default:g}", "allowed": f"seconds, from {least:g} to {_LONGEST_S:.0f}"},
+    )
+
+
+def _words(kind: type[OnShort] | type[Sharing]) -> str:
+    return ", ".join(f'"{one.value}"' for one in kind)
+
+
+class Section(BaseModel):
+    """A table of the file: strict types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class HostSection(Section):
+    """The host's memory and how it is shared."""
+
+    system_reserve_bytes: Annotated[int | None, _size_or("auto")] = _key(
+        "system_reserve",
+        _D.system_reserve_bytes,
+        '"auto"',
+        f'"auto", {_SIZE}',
+        "Kept for the host itself; auto: the larger of 512 MiB and 5 % of host memory.",
+    )
+    reserve: Annotated[Any, PlainValidator(read_reserve)] = _key(
+        "reserve",
+        _D.reserve,
+        '"25%"',
+        f'a percentage like "25%" or "12.5%", {_SIZE}, or "rest"',
+        "Kept for the overhead of all guests: a share of the budget, a size, or all that promised RAM leaves (rest).",
+    )
+    headroom_bytes: Annotated[int | None, _size_or("auto")] = _key(
+        "headroom",
+        _D.headroom_bytes,
+        '"auto"',
+        f'"auto", {_SIZE}',
+        "The shared part of the reserve that whoever bursts takes from at once; auto: the largest burst one present "
+        "guest can make, at least 128 MiB.",
+    )
+    guard_bytes: Annotated[int | None, _size_or("auto")] = _key(
+        "guard",
+        _D.guard_bytes,
+        '"auto"',
+        f'"auto", {_SIZE}',
+        "Headroom left at which guests above their grants are held still; auto: at least 64 MiB, at most half the "
+        "headroom.",
+    )
+    sharing: Annotated[Sharing, _one_of(Sharing)] = _key(
+        "sharing",
+        _D.sharing,
+        f'"{_D.sharing.value}"',
+        _words(Sharing),
+        "reserve: divided by weight, again at every start and stop; static: every grant is the guest's need.",
+    )
+    alarm_step_bytes: Annotated[int, PlainValidator(lambda value: read_size(value, 4096))] = _key(
+        "alarm_step",
+        _D.alarm_step_bytes,
+        '"16MiB"',
+        f"{_SIZE}, at least 4KiB",
+        "How far apart the kernel's alarms on a guest's use are.",
+    )
+    cgroup: Annotated[str, _text(_CGROUP, ("tasks", "notify_on_release"))] = _key(
+        "cgroup",
+        _D.cgroup,
+        f'"{_D.cgroup}"',
+        "1 to 63 letters, digits, '-' or '_', beginning with a letter or digit",
+        "Name of the cgroup all guests are in, made under the agent's own.",
+    )
+    socket_group: Annotated[str | None, _text(_GROUP, empty=True)] = _key(
+        "socket_group",
+        _D.socket_group,
+        '""',
+        'the name of a group, or "" for the agent\'s own',
+        "Group that may talk to the agent's socket.",
+    )
+
+
+class SizingSection(Section):
+    """How much overhead a guest is expected to need."""
+
+    policy: Annotated[str, _one_of(size.check_policy)] = _key(
+        "policy",
+        _D.policy,
+        f'"{_D.policy}"',
+        ", ".join(f'"{name}"' for name in size.policies()),
+        "Sizing policy that gives a guest's need (guestroom size shows them side by side).",
+    )
+    overhead_bytes: Annotated[int | None, _size_or("none", 1)] = _key(
+        "overhead",
+        _D.overhead_bytes,
+        '"none"',
+        f'"none", {_SIZE}, at least 1',
+        "Fixed need of every guest in place of the policy's.",
+    )
+    cap_bytes: Annotated[int | None, _size_or("none", 1)] = _key(
+        "cap",
+        _D.cap_bytes,
+        '"none"',
+        f'"none", {_SIZE}, at least 1',
+        "Most overhead any guest may have.",
+    )
+    on_short: Annotated[OnShort, _one_of(OnShort)] = _key(
+        "on_short",
+        _D.on_short,
+        f'"{_D.on_short.value}"',
+        _words(OnShort),
+        "When there is less room than a new guest needs: start it with what is left (squeeze), do not start it "
+        "(refuse), or restart a guest marked recreatable under a lower limit (recreate).",
+    )
+
+
+class TimingSection(Section):
+    """Times, in seconds."""
+
+    settle_s: float = _seconds(
+        "settle_s", _D.settle_s, 0, "How long after its start a guest's need belongs to its floor."
+    )
+    peak_window_s: float = _seconds(
+        "peak_window_s", _D.peak_window_s, 1, "How long a guest's peak of overhead belongs to its floor."
+    )
+    agent_lost_s: float = _seconds(
+        "agent_lost_s", _D.agent_lost_s, 1, "After how long without the agent held guests go on."
+    )
+    sweep_s: float = _seconds("sweep_s", _D.sweep_s, 0.01, "How often every guest is looked at.")
+    start_timeout_s: float = _seconds(
+        "start_timeout_s", _D.start_timeout_s, 1, "How long a guest may take to obtain its RAM and begin to run."
+    )
+    stop_timeout_s: float = _seconds(
+        "stop_timeout_s", _D.stop_timeout_s, 1, "How long a guest may take to stop when it is recreated."
+    )
+    recreate_interval_s: float = _seconds(
+        "recreate_interval_s", _D.recreate_interval_s, 0, "Least time between two recreations of one guest."
+    )
+    reading_keep_s: float = _seconds(
+        "reading_keep_s", _D.reading_keep_s, 0, "How far apart a quiet guest's readings are kept in the ledger."
+    )
+
+
+class GuestSection(Section):
+    """One guest, by its name. What is not set here is as for all guests."""
+
+    weight: Annotated[int | None, PlainValidator(lambda value: read_size(value, 1))] = _key(
+        "weight", None, "1", f"a whole number of at least 1, or {_SIZE}", "Its claim on the reserve; not set: its RAM."
+    )
+    cap_bytes: Annotated[int | None, PlainValidator(lambda value: read_size(value, 1))] = _key(
+        "cap", None, '"600MiB"', f"{_SIZE}, at least 1", "Most overhead it may have; not set: the cap of [sizing]."
+    )
+    overhead_bytes: Annotated[int | None, PlainValidator(lambda value: read_size(value, 1))] = _key(
+        "overhead", None, '"400MiB"', f"{_SIZE}, at least 1", "Its fixed need; not set: the policy's."
+    )
+    recreatable: bool = _key(
+        "recreatable", False, "false", "true, false", "It may be stopped and restarted to make room for another."
+    )
+    recreate_need_bytes: Annotated[int | None, PlainValidator(lambda value: read_size(value, 1))] = _key(
+        "recreate_need",
+        None,
+        '"200MiB"',
+        f"{_SIZE}, at least 1",
+        "Overhead that is enough when it is restarted; not set: its need.",
+    )
+    on_short: Annotated[OnShort | None, _one_of(OnShort)] = _key(
+        "on_short", None, '"squeeze"', _words(OnShort), "What happens when there is less room than it needs."
+    )
