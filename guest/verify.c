@@ -47,6 +47,7 @@ struct job {
     uint32_t *times;     /* how often each block was written; 0: not yet, or its contents are unknown */
     uint32_t *last_time; /* the newest number given out, also for writes that failed */
     unsigned char *busy;
+    uint32_t *written, written_count; /* blocks that were ever written, in no order */
     uint64_t submitted, began_us;
 };
 
@@ -91,8 +92,12 @@ static void count(uint64_t *counter)
 static int64_t choose(struct job *job, int writes)
 {
     for (int tries = 0; tries < 64; tries++) {
-        uint64_t block = next_random(&job->random) % job->blocks;
+        uint64_t block;
 
+        if (!writes && !job->written_count)
+            break;
+        block = writes ? next_random(&job->random) % job->blocks
+                       : job->written[next_random(&job->random) % job->written_count];
         if (!job->busy[block] && (writes || job->times[block]))
             return (int64_t)block;
     }
@@ -118,9 +123,7 @@ static int start_one(struct job *job)
     buffer = job->buffers + (size_t)index * BLOCK_BYTES;
     *slot = (struct slot){ .block = (uint64_t)block, .started_us = now_us(), .writes = writes };
     if (writes) {
-        uint32_t time = ++job->last_time[block] ? job->last_time[block] : ++job->last_time[block];
-
-        fill((uint64_t *)buffer, seed_of(job, slot->block, time));
+        fill((uint64_t *)buffer, seed_of(job, slot->block, ++job->last_time[block]));
     } else {
         memset(buffer, 0, BLOCK_BYTES);
     }
@@ -129,6 +132,8 @@ static int start_one(struct job *job)
     job->busy[block] = 1;
     if (aio_submit(job->context, &job->requests[index]) != 1) {
         count(&job->tally->errs);
+        if (writes)
+            job->last_time[block]--; /* it never left */
         job->busy[block] = 0;
         job->free_slots[job->free_count++] = index;
         usleep(ERROR_PAUSE_US);
@@ -165,10 +170,13 @@ static void finish_one(struct job *job, const struct io_event *event)
 
     raise_to(&job->tally->maxlat_us, now_us() - slot->started_us);
     count(well ? &job->tally->ops : &job->tally->errs);
-    if (slot->writes)
+    if (slot->writes) {
+        if (job->last_time[slot->block] == 1)
+            job->written[job->written_count++] = (uint32_t)slot->block;
         job->times[slot->block] = well ? job->last_time[slot->block] : 0;
-    else if (well)
+    } else if (well) {
         compare(job, slot, job->buffers + (size_t)index * BLOCK_BYTES);
+    }
     job->busy[slot->block] = 0;
     job->free_slots[job->free_count++] = index;
     if (!well)
@@ -203,6 +211,7 @@ static void run_job(struct job *job)
     job->times = zeroes(job->blocks, sizeof *job->times);
     job->last_time = zeroes(job->blocks, sizeof *job->last_time);
     job->busy = zeroes(job->blocks, 1);
+    job->written = zeroes(job->blocks, sizeof *job->written);
     job->random = mix64(job->salt + job->index);
     job->began_us = now_us();
     for (job->free_count = 0; job->free_count < job->depth; job->free_count++)
@@ -255,6 +264,10 @@ int main(int argc, char **argv)
     job.blocks = bytes / BLOCK_BYTES / job.jobs;
     if (job.blocks < 2u * job.depth) {
         fputs("@@FAIL the span is too small: it needs 2 x DEPTH x JOBS blocks of 4 KiB\n", stderr);
+        return 2;
+    }
+    if (job.blocks > UINT32_MAX) {
+        fputs("@@FAIL the span is too large: at most 2^32 blocks of 4 KiB per job\n", stderr);
         return 2;
     }
     if (job.rate)

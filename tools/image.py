@@ -42,9 +42,7 @@ def say(text: str) -> None:
 def run(*argv: str, cwd: Path | None = None) -> str:
     """Standard output of a command; its own words are the error when it fails."""
     try:
-        done = subprocess.run(
-            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError:
         raise SetupError(f"{argv[0]} is not installed: see CONTRIBUTING.md for the list of packages") from None
     if done.returncode != 0:
