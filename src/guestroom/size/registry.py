@@ -87,14 +87,14 @@ def summed(name: str, ram_bytes: int, sizing: Sizing) -> Estimate:
         overhead_bytes=overhead_bytes,
         limit_bytes=ram_bytes + overhead_bytes,
         parts=parts,
-        warnings=(*sizing.warnings, *_starves(name, overhead_bytes)),
+        warnings=(*sizing.warnings, *_starves(overhead_bytes)),
     )
 
 
-def _starves(name: str, overhead_bytes: int) -> tuple[str, ...]:
+def _starves(overhead_bytes: int) -> tuple[str, ...]:
     if overhead_bytes >= BARE_QEMU_BYTES:
         return ()
     return (
-        f"{name} gives {format_bytes(overhead_bytes)}, less than the 66 to 71 MiB a bare QEMU was seen to use "
+        f"{format_bytes(overhead_bytes)} is less than the 66 to 71 MiB that a bare QEMU was seen to use "
         "(QEMU 7.2, TCG, tb-size 32): the guest would not live",
     )
