@@ -147,13 +147,20 @@ def drop_cache(files: Files, path: str) -> Report:
     return Report(path, OutcomeKind.DONE)
 
 
-def oom_killers(files: Files, layout: Layout, names: Iterable[str], enabled: bool) -> tuple[Report, ...]:
-    """Switch the OOM killers of the host wall and of the guests ``names`` on or off, each reported.
+def reset_peak(files: Files, path: str) -> Report:
+    """Begin a new window of the kernel's own peak (``memory.max_usage_in_bytes``, memory.rst section 5.1)."""
+    return _tolerant(files, Write("write", f"{path}/memory.max_usage_in_bytes", "0"), None)
+
+
+def oom_killers(
+    files: Files, layout: Layout, names: Iterable[str], enabled: bool, *, wall: bool = True
+) -> tuple[Report, ...]:
+    """Switch the OOM killers of the guests ``names`` and (unless ``wall`` is False) of the host wall, each reported.
 
     Off while the agent lives (it holds guests before they reach a wall), on when nobody watches (P11): a guest
     without killer and agent would hang at its limit instead of ending.
     """
-    paths = [layout.memory, *(layout.guest(check_name(name)) for name in names)]
+    paths = ([layout.memory] if wall else []) + [layout.guest(check_name(name)) for name in names]
     return tuple(_tolerant(files, killer(path, on=enabled), None) for path in paths)
 
 

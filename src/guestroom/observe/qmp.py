@@ -47,7 +47,7 @@ class QmpClient:
             on_failure.pop_all()
 
     def execute(self, command: str, /, **arguments: object) -> Any:
-        """Run a command and return what it returns. An underscore in an argument's name stands for a dash.
+        """Run a command and return what it returns. Arguments go out as named: ``**{"qom-type": ...}`` for dashes.
 
         Events that came in between are dropped. After a time-out the connection is closed: the late answer of
         one command must not be waited through by the next.
@@ -55,9 +55,8 @@ class QmpClient:
         client = self._client
         if client is None:
             raise self._error(command, "the connection is closed")
-        named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            answer = self._run(client.execute(command, named or None), self.timeout_s)
+            answer = self._run(client.execute(command, arguments or None), self.timeout_s)
         except ExecuteError as error:
             raise self._error(command, f"QEMU says {error.error_class}: {error}") from error
         except TimeoutError as error:
