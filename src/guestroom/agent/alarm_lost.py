@@ -1,0 +1,63 @@
+"""What the alarm process does when its agent is gone: see whether another came, else fail open (P11)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterable
+
+from guestroom.apply.upkeep import oom_killers, thaw
+from guestroom.errors import GuestNameError
+from guestroom.guest import check_name
+from guestroom.layout import Layout
+from guestroom.ports import Files
+
+
+def somebody_has_lock(layout: Layout) -> bool:
+    """True if somebody holds the flock on the wall's folder, as an agent does while it lives, or the wall is gone.
+
+    The try takes the shared lock for an instant, so an agent that finds the lock taken tries again for a moment.
+    """
+    try:
+        fd = os.open(layout.memory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def fail_open(files: Files, layout: Layout, known: Iterable[str]) -> None:
+    """Thaw every guest under the wall and switch all OOM killers on: guests go on under the limits they have.
+
+    The folders themselves are asked too: a guest that was being started may not have been told to the alarm.
+    """
+    names = set(known)
+    for folder in (layout.memory, layout.freezer):
+        if folder is not None:
+            names.update(_guests_in(files, folder))
+    reports = [thaw(files, layout, name) for name in sorted(names)]
+    reports += oom_killers(files, layout, sorted(names), enabled=True)
+    for report in reports:
+        if not report.ok:
+            print(f"guestroom alarm: {report.detail}", file=sys.stderr)  # noqa: T201 - nobody else is left to tell
+
+
+def _guests_in(files: Files, folder: str) -> list[str]:
+    try:
+        return [name for name in files.list_dirs(folder) if _is_guest(name)]
+    except OSError:
+        return []
+
+
+def _is_guest(name: str) -> bool:
+    try:
+        check_name(name)
+    except GuestNameError:
+        return False
+    return True

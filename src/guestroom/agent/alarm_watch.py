@@ -1,0 +1,280 @@
+"""The alarm's eyes and hands: reads the guests' figures, asks the rule, freezes and thaws, and says so.
+
+What is compared is a guest's *unreclaimable total above its RAM*: ``rss + shmem + kernel`` of its whole cgroup less
+``ram_charged_bytes``. Not what lies in ``vmm``: huge page collapse charges RAM anew to ``vmm``, and RAM that a balloon,
+free page reporting or KSM gave back and that is touched again lands there too, so a guest would be held for its
+own RAM. The total is also what the kernel's limits compare. Page cache is in none of it, so filling the cache holds
+nobody.
+
+No decision is made here: ``decide.hold`` makes it. Only what this process froze itself (or was told to take over)
+is ever thawed by it while the agent lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from guestroom.actions import Hold, LetGo
+from guestroom.agent.alarm_wire import GuestOp, WallOp
+from guestroom.decide.hold import Excess, hold
+from guestroom.errors import AgentError, HostError, ReadError, VanishedError, from_read
+from guestroom.layout import Layout
+from guestroom.ports import Applier, Clock, Files
+
+FREEZE_TOLD_S = 0.1
+"""A hold that is not complete by then is reported as still freezing (58-92 ms in the worst load, measured)."""
+
+Emit = Callable[[Mapping[str, object]], None]
+
+
+@dataclass(slots=True)
+class Watched:
+    """One guest and what the alarm knows of it."""
+
+    op: GuestOp
+    held: bool = False
+    over: bool = False
+    complaint: str | None = None
+    """The last error told about it: told once, not at every look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freezing:
+    """A hold that was asked for and is not seen complete yet."""
+
+    hold: Hold
+    since_s: float
+
+
+class Watch:
+    """The guests under the host wall. ``applier`` must not wait for a freeze: several are held at once."""
+
+    def __init__(self, files: Files, layout: Layout, applier: Applier, clock: Clock, emit: Emit) -> None:
+        self.wall: WallOp | None = None
+        self.guests: dict[str, Watched] = {}
+        self.freezing: dict[str, Freezing] = {}
+        self._files = files
+        self._layout = layout
+        self._applier = applier
+        self._clock = clock
+        self._emit = emit
+        self._wall_complaint: str | None = None
+
+    # --- what the agent says ---------------------------------------------------------------------------
+
+    def set_wall(self, op: WallOp) -> None:
+        """Take the wall's numbers. Raises ``AgentError`` for another wall than ours."""
+        if op.path != self._layout.memory:
+            raise AgentError(f"alarm: the host wall is {self._layout.memory}, not {op.path}")
+        self.wall = op
+
+    def set_guest(self, op: GuestOp) -> None:
+        """Take a guest or new numbers of one. Raises ``AgentError`` if its paths are not its own (P9)."""
+        if op.memory_path != self._layout.guest(op.name) or op.freezer_path != self._layout.freezer_of(op.name):
+            raise AgentError(f"alarm: guest {op.name}: {op.memory_path}, {op.freezer_path} are not its cgroups")
+        known = self.guests.get(op.name)
+        if known is None:
+            self.guests[op.name] = Watched(op, held=op.held)
+        else:
+            known.op = op
+            known.held = known.held or op.held
+
+    def forget(self, name: str) -> None:
+        """Drop a guest. One that is held by us is let go first: nobody else would do it."""
+        guest = self.guests.pop(name, None)
+        self.freezing.pop(name, None)
+        if guest is not None and guest.held:
+            self._applier.carry_out(LetGo(name, "no longer under care"))
+
+    @property
+    def anybody_over(self) -> bool:
+        """True while a guest is above its grant or held: then it pays to look more often."""
+        return any(guest.over or guest.held for guest in self.guests.values())
+
+    # --- looking ---------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Read, decide, hold and let go. The hot path: a few file reads for whoever may be above its grant."""
+        wall = self.wall
+        if wall is None:
+            return
+        began_s = self._clock.monotonic()
+        excesses = []
+        for guest in self.guests.values():
+            op, overhead_bytes = guest.op, self._overhead(guest)
+            excesses.append(Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held))
+            if overhead_bytes is not None:
+                self._tell_over(guest, overhead_bytes)
+        over_bytes = sum(excess.over_bytes for excess in excesses)
+        left_bytes = self._wall_left(wall)
+        headroom_bytes = wall.headroom_bytes
+        if left_bytes is not None:
+            # The kernel's own figure may be worse than the sum (somebody else under the wall, RAM not all counted);
+            # it can't make the headroom larger than the agent said.
+            headroom_bytes = max(0, min(headroom_bytes, over_bytes + left_bytes))
+        for action in hold(tuple(excesses), headroom_bytes, wall.guard_bytes):
+            match action:
+                case Hold():
+                    self._hold(action, began_s)
+                case LetGo():
+                    self._let_go(action, began_s)
+
+    def settle(self) -> None:
+        """Report the holds that are complete by now, or late."""
+        now_s = self._clock.monotonic()
+        for name, freezing in list(self.freezing.items()):
+            path = f"{self._layout.freezer_of(name)}/freezer.state"
+            try:
+                state = self._read(path).strip()
+            except HostError as error:
+                del self.freezing[name]
+                self._complain(self.guests.get(name), error)
+                continue
+            late = now_s - freezing.since_s >= FREEZE_TOLD_S
+            if state != "FROZEN" and not late:
+                continue
+            del self.freezing[name]
+            self._emit(
+                {
+                    "event": "held",
+                    "name": name,
+                    "over_bytes": freezing.hold.over_bytes,
+                    "headroom_left_bytes": freezing.hold.headroom_left_bytes,
+                    "guard_bytes": freezing.hold.guard_bytes,
+                    "took_ms": _ms(now_s - freezing.since_s),
+                    "frozen": state == "FROZEN",
+                    "reason": freezing.hold.reason,
+                }
+            )
+
+    # --- hands -----------------------------------------------------------------------------------------
+
+    def _hold(self, action: Hold, began_s: float) -> None:
+        guest = self.guests.get(action.name)
+        if guest is None or guest.held:
+            return
+        if self._held_by_another(guest):
+            return
+        # Said before it is done: if this process dies in between, the agent knows what may be frozen.
+        self._emit({"event": "holding", "name": action.name})
+        outcome = self._applier.carry_out(action)
+        guest.held = outcome.ok
+        if guest.held:
+            self.freezing[action.name] = Freezing(action, began_s)
+        else:
+            self._emit({"event": "error", "name": action.name, "message": f"could not be held: {outcome.detail}"})
+
+    def _held_by_another(self, guest: Watched) -> bool:
+        """True if somebody else froze it: it stands still already, and thawing it is not ours."""
+        if guest.op.freezer_path is None:
+            return False
+        try:
+            return self._read(f"{guest.op.freezer_path}/freezer.state").strip() != "THAWED"
+        except HostError as error:
+            self._complain(guest, error)
+            return False
+
+    def _let_go(self, action: LetGo, began_s: float) -> None:
+        guest = self.guests.get(action.name)
+        if guest is None or not guest.held:
+            return
+        outcome = self._applier.carry_out(action)
+        if not outcome.ok:
+            self._emit({"event": "error", "name": action.name, "message": f"could not be let go: {outcome.detail}"})
+            return
+        guest.held = False
+        self.freezing.pop(action.name, None)
+        took_ms = _ms(self._clock.monotonic() - began_s)
+        self._emit({"event": "let_go", "name": action.name, "reason": action.reason, "took_ms": took_ms})
+
+    # --- eyes ------------------------------------------------------------------------------------------
+
+    def _overhead(self, guest: Watched) -> int | None:
+        """Unreclaimable bytes above its RAM; for a guest whose whole usage is within RAM + grant a bound of it.
+
+        None where it can't be read: unknown is not zero, so nothing is decided about it (P6).
+        """
+        op = guest.op
+        try:
+            usage_bytes = self._number(f"{op.memory_path}/memory.usage_in_bytes")
+            if usage_bytes <= op.ram_charged_bytes + op.grant_bytes and not guest.held:
+                unreclaimable_bytes = usage_bytes
+            else:
+                unreclaimable_bytes = self._unreclaimable(op.memory_path, usage_bytes)
+        except HostError as error:
+            self._complain(guest, error)
+            return None
+        guest.complaint = None
+        return max(0, unreclaimable_bytes - op.ram_charged_bytes)
+
+    def _unreclaimable(self, cgroup: str, usage_bytes: int) -> int:
+        """anon + shmem + kernel memory, children included (``total_`` lines; memory.rst section 5.2)."""
+        path = f"{cgroup}/memory.stat"
+        text = self._read(path)
+        rss, shmem, cache = (_stat(path, text, name) for name in ("total_rss", "total_shmem", "total_cache"))
+        try:
+            return rss + shmem + self._number(f"{cgroup}/memory.kmem.usage_in_bytes")
+        except VanishedError:
+            # Kernels without that file: everything but the page cache is an upper bound.
+            return usage_bytes - cache + shmem
+
+    def _wall_left(self, wall: WallOp) -> int | None:
+        """Bytes that can still be charged before the host wall holds, page cache taken as given back."""
+        try:
+            usage_bytes = self._number(f"{wall.path}/memory.usage_in_bytes")
+            if wall.limit_bytes - usage_bytes > wall.headroom_bytes:
+                return wall.limit_bytes - usage_bytes
+            left_bytes = wall.limit_bytes - self._unreclaimable(wall.path, usage_bytes)
+        except HostError as error:
+            if self._wall_complaint != error.code:
+                self._wall_complaint = error.code
+                self._emit({"event": "error", "name": None, "message": error.line()})
+            return None
+        self._wall_complaint = None
+        return left_bytes
+
+    def _tell_over(self, guest: Watched, overhead_bytes: int) -> None:
+        """Say once when a guest goes above its grant and once when it is back."""
+        over = overhead_bytes > guest.op.grant_bytes
+        if over != guest.over:
+            guest.over = over
+            self._emit(
+                {
+                    "event": "over" if over else "within",
+                    "name": guest.op.name,
+                    "overhead_bytes": overhead_bytes,
+                    "grant_bytes": guest.op.grant_bytes,
+                }
+            )
+
+    def _complain(self, guest: Watched | None, error: HostError) -> None:
+        if guest is not None and guest.complaint != error.code:
+            guest.complaint = error.code
+            self._emit({"event": "error", "name": guest.op.name, "code": error.code, "message": error.line()})
+
+    def _number(self, path: str) -> int:
+        text = self._read(path).strip()
+        if not text.isdecimal():
+            raise ReadError(path, "a number of bytes was expected", text=text)
+        return int(text)
+
+    def _read(self, path: str) -> str:
+        try:
+            return self._files.read(path)
+        except OSError as error:
+            raise from_read(error, path) from error
+
+
+def _stat(path: str, text: str, name: str) -> int:
+    start = text.find(f"\n{name} ")
+    if start < 0:
+        raise ReadError(path, f"line {name} is missing")
+    value = text[start + len(name) + 2 :].partition("\n")[0]
+    if not value.isdecimal():
+        raise ReadError(path, f"{name} is no number", text=value)
+    return int(value)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,118 @@
+"""What the agent and its alarm process say to each other: one JSON object a line.
+
+Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``forget``, ``ping``. Alarm to agent:
+``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``error``, ``pong``. Read strictly: a
+wrong number here would hold or free the wrong guest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from guestroom.errors import AgentError
+
+MAX_LINE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class WallOp:
+    """The host wall's numbers; ``guard_bytes`` of headroom left is where holding begins."""
+
+    path: str
+    limit_bytes: int
+    headroom_bytes: int
+    guard_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuestOp:
+    """One guest's numbers. ``held``: a hold made by somebody else is handed over to the alarm."""
+
+    name: str
+    memory_path: str
+    freezer_path: str | None
+    ram_charged_bytes: int
+    weight: int
+    grant_bytes: int
+    limit_bytes: int
+    step_bytes: int
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetOp:
+    """A guest that is gone or no longer under care; what the alarm itself holds of it is let go."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingOp:
+    """Answered by ``pong``."""
+
+
+Op = WallOp | GuestOp | ForgetOp | PingOp
+
+
+def parse_op(line: str) -> Op:
+    """Return the operation on one line. Raises ``AgentError`` saying what is wrong with it."""
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise AgentError(f"alarm: not JSON ({error}): {line[:80]!r}") from error
+    if not isinstance(fields, dict):
+        raise AgentError(f"alarm: an object was expected: {line[:80]!r}")
+    match fields.get("op"):
+        case "wall":
+            numbers = (_number(fields, key) for key in ("limit_bytes", "headroom_bytes", "guard_bytes"))
+            return WallOp(_text(fields, "path"), *numbers)
+        case "guest":
+            return GuestOp(
+                _text(fields, "name"),
+                _text(fields, "memory_path"),
+                _text(fields, "freezer_path") if fields.get("freezer_path") is not None else None,
+                _number(fields, "ram_charged_bytes"),
+                _number(fields, "weight", least=1),
+                _number(fields, "grant_bytes"),
+                _number(fields, "limit_bytes"),
+                _number(fields, "step_bytes", least=4096),
+                held=fields.get("held") is True,
+            )
+        case "forget":
+            return ForgetOp(_text(fields, "name"))
+        case "ping":
+            return PingOp()
+        case other:
+            raise AgentError(f"alarm: unknown op {str(other)[:40]!r}: {line[:80]!r}")
+
+
+def to_line(fields: Mapping[str, object]) -> bytes:
+    """Return ``fields`` as one line of JSON."""
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> dict[str, object]:
+    """Return an event of the alarm process. Raises ``AgentError`` for anything but an object with ``event``."""
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise AgentError(f"the alarm process said {line[:80]!r}, which is not JSON") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("event"), str):
+        raise AgentError(f"the alarm process said {line[:80]!r}, which is no event")
+    return fields
+
+
+def _text(fields: Mapping[str, object], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str) or not value:
+        raise AgentError(f"alarm: {fields.get('op')}: {key} must be a text, found {str(value)[:40]!r}")
+    return value
+
+
+def _number(fields: Mapping[str, object], key: str, *, least: int = 0) -> int:
+    value = fields.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise AgentError(f"alarm: {fields.get('op')}: {key} must be an integer from {least}, found {str(value)[:40]!r}")
+    return value
