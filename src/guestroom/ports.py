@@ -99,7 +99,7 @@ class Monitor(Protocol):
 
 
 class Machine(Protocol):
-    """Processes and cgroup housekeeping around the limits. Raises ``HostError`` of the tree, ``VanishedError`` for the gone."""
+    """Processes and cgroup housekeeping. Raises ``HostError`` of the tree, ``VanishedError`` for the gone."""
 
     def start_ticks(self, pid: int) -> int:
         """Start time of a process in clock ticks since boot (proc(5), stat field 22)."""
@@ -220,6 +220,8 @@ class KeptReading:
     limit_bytes: Limit | None
     grant_bytes: int | None
     how: str
+    kernel_peak_bytes: int | None = None
+    """Overhead at the kernel's own peak since it was last reset; counts page cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ class Ledger(Protocol):
         """Every guest under care, by name."""
         ...
 
-    def remove_guest(self, name: str, reason: str) -> bool:
+    def remove_guest(self, name: str, reason: str, *, at_wall_s: float | None = None) -> bool:
         """Move a guest to the ended ones; False where there is none of this name."""
         ...
 

@@ -91,7 +91,7 @@ class SqliteLedger:
         with self._database.read("reading the guests"):
             return tuple(encode.record_from_json(text) for (text,) in self._database.rows("get_guests"))
 
-    def remove_guest(self, name: str, reason: str) -> bool:
+    def remove_guest(self, name: str, reason: str, *, at_wall_s: float | None = None) -> bool:
         """Move a guest to the ended ones; False where there is none of this name."""
         with self._database.write(f"recording the end of guest {name}"):
             found = self._database.rows("get_guest", name=name)
@@ -103,7 +103,7 @@ class SqliteLedger:
                 "put_ended",
                 {
                     "name": name,
-                    "ended_wall_s": self._clock.wall(),
+                    "ended_wall_s": self._at(at_wall_s),
                     "reason": encode.clean(reason),
                     "policy": record.policy,
                     "ram_bytes": record.ram_bytes,
@@ -219,6 +219,7 @@ class SqliteLedger:
             "limit_bytes": encode.limit_to_column(limit),
             "grant_bytes": grant_bytes,
             "how": encode.clean(reading.how),
+            "kernel_peak_bytes": reading.kernel_peak_bytes,
         }
         with self._database.write(f"recording a reading of guest {reading.name}", synced=False):
             self._database.run("put_reading", row)

@@ -24,13 +24,18 @@ CAPACITY = 10_000
 """Entries that may wait: some MiB, and hours of a host's events."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Something on its way to the ledger."""
+
     kind: str
-    """``reading``, ``event``, ``outcome`` or ``guest``: what is told when it had to be dropped."""
-    key: str | None
-    """Of a guest's record: its name, so that only the newest waits."""
+    """``reading``, ``event``, ``outcome``, ``guest`` or ``end``: what is told when it had to be dropped."""
     write: Callable[[Ledger], object]
+    key: str | None = None
+    """Of a guest's record or end: its name, so that only the newest record waits."""
+    written: bool = False
+    result: object = None
+    """What the ledger answered, once written."""
 
 
 class Outbox:
@@ -41,7 +46,8 @@ class Outbox:
         self._ledger = ledger
         self._clock = clock
         self._capacity = capacity
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
+        self._readings = 0
         self._dropped: Counter[str] = Counter()
         self._dropped_since_s: float | None = None
         self._failure: LedgerError | None = None
@@ -59,34 +65,51 @@ class Outbox:
         """Why the last ``flush`` could not write everything; None while all is well."""
         return self._failure
 
-    def event(self, kind: str, guest: str | None, message: str, numbers: Mapping[str, Figure]) -> None:
-        """An event, with the time of now."""
-        at, kept = self._clock.wall(), dict(numbers)
-        self._put("event", lambda ledger: ledger.event(kind, guest, message, kept, at_wall_s=at))
+    def event(
+        self,
+        kind: str,
+        guest: str | None,
+        message: str,
+        numbers: Mapping[str, Figure],
+        *,
+        at_wall_s: float | None = None,
+    ) -> Entry:
+        """An event."""
+        at, kept = self._at(at_wall_s), dict(numbers)
+        return self._put(Entry("event", lambda ledger: ledger.event(kind, guest, message, kept, at_wall_s=at)))
 
-    def reading(self, reading: OverheadReading, limit: Limit | None, grant_bytes: int | None) -> None:
-        """A reading, with the time of now."""
-        at = self._clock.wall()
-        self._put("reading", lambda ledger: ledger.reading(reading, limit, grant_bytes, at_wall_s=at))
+    def reading(
+        self, reading: OverheadReading, limit: Limit | None, grant_bytes: int | None, *, at_wall_s: float | None = None
+    ) -> Entry:
+        """A reading."""
+        at = self._at(at_wall_s)
+        return self._put(Entry("reading", lambda ledger: ledger.reading(reading, limit, grant_bytes, at_wall_s=at)))
 
-    def note(self, decision: int, outcome: Outcome) -> None:
+    def note(self, decision: int, outcome: Outcome, *, at_wall_s: float | None = None) -> Entry:
         """How one step of a decision ended."""
-        at = self._clock.wall()
-        self._put("outcome", lambda ledger: ledger.note(decision, outcome, at_wall_s=at))
+        at = self._at(at_wall_s)
+        return self._put(Entry("outcome", lambda ledger: ledger.note(decision, outcome, at_wall_s=at)))
 
-    def finish(self, decision: int, outcomes: Sequence[Outcome]) -> None:
+    def finish(self, decision: int, outcomes: Sequence[Outcome], *, at_wall_s: float | None = None) -> Entry:
         """How a decision ended. Until it is written the next start would reconcile the decision."""
-        at, kept = self._clock.wall(), tuple(outcomes)
-        self._put("outcome", lambda ledger: ledger.finish(decision, kept, at_wall_s=at))
+        at, kept = self._at(at_wall_s), tuple(outcomes)
+        return self._put(Entry("outcome", lambda ledger: ledger.finish(decision, kept, at_wall_s=at)))
 
-    def carried_out(self, reason: str, inputs: str, outcomes: Sequence[Outcome]) -> None:
+    def carried_out(
+        self, reason: str, inputs: str, outcomes: Sequence[Outcome], *, at_wall_s: float | None = None
+    ) -> Entry:
         """A decision that the kernel already has: a raise, a guest let go."""
-        at, kept = self._clock.wall(), tuple(outcomes)
-        self._put("outcome", lambda ledger: ledger.carried_out(reason, inputs, kept, at_wall_s=at))
+        at, kept = self._at(at_wall_s), tuple(outcomes)
+        return self._put(Entry("outcome", lambda ledger: ledger.carried_out(reason, inputs, kept, at_wall_s=at)))
 
-    def put_guest(self, record: GuestRecord) -> None:
+    def put_guest(self, record: GuestRecord) -> Entry:
         """A guest's record after a raise; it replaces one of the same guest that still waits."""
-        self._put("guest", lambda ledger: ledger.put_guest(record), key=record.name)
+        return self._put(Entry("guest", lambda ledger: ledger.put_guest(record), record.name))
+
+    def remove_guest(self, name: str, reason: str, *, at_wall_s: float | None = None) -> Entry:
+        """A guest's end."""
+        at = self._at(at_wall_s)
+        return self._put(Entry("end", lambda ledger: ledger.remove_guest(name, reason, at_wall_s=at), name))
 
     def flush(self) -> bool:
         """Write what waits, oldest first; True when nothing is left. Blocks as the disk does, never raises.
@@ -97,9 +120,11 @@ class Outbox:
         with self._flushing:
             while (entry := self._next()) is not None:
                 try:
-                    entry.write(self._ledger)
+                    entry.result = entry.write(self._ledger)
+                    entry.written = True
                 except EntryError:
-                    self._count(entry)
+                    with self._mutex:
+                        self._count(entry)
                 except LedgerError as error:
                     self._give_back(entry)
                     self._failure = error
@@ -115,37 +140,51 @@ class Outbox:
             raise self._failure
         return self._ledger
 
-    def _put(self, kind: str, write: Callable[[Ledger], object], key: str | None = None) -> None:
-        entry = _Entry(kind, key, write)
+    def _at(self, at_wall_s: float | None) -> float:
+        return self._clock.wall() if at_wall_s is None else at_wall_s
+
+    def _put(self, entry: Entry) -> Entry:
         with self._mutex:
-            if key is not None:
-                self._waiting = deque(one for one in self._waiting if one.key != key)
+            if entry.kind == "guest":
+                self._replace_record(entry)
             self._waiting.append(entry)
-            self._make_room()
+            self._readings += entry.kind == "reading"
+            while len(self._waiting) > self._capacity:
+                self._drop_one()
+        return entry
 
-    def _make_room(self) -> None:
-        """Drop while there are too many: the oldest reading, else the oldest event, else the oldest of all."""
-        while len(self._waiting) > self._capacity:
-            order = ("reading", "event")
-            victim = next((one for kind in order for one in self._waiting if one.kind == kind), self._waiting[0])
-            self._waiting.remove(victim)
-            self._count(victim)
+    def _replace_record(self, entry: Entry) -> None:
+        """Take out the older record of the same guest, but never one that belongs to a guest that ended."""
+        last = next((one for one in reversed(self._waiting) if one.key == entry.key), None)
+        if last is not None and last.kind == "guest":
+            self._waiting.remove(last)
 
-    def _count(self, entry: _Entry) -> None:
+    def _drop_one(self) -> None:
+        """The oldest reading, else the oldest event, else the oldest of all."""
+        kind = "reading" if self._readings else "event"
+        victim = next((one for one in self._waiting if one.kind == kind), self._waiting[0])
+        self._waiting.remove(victim)
+        self._readings -= victim.kind == "reading"
+        self._count(victim)
+
+    def _count(self, entry: Entry) -> None:
         self._dropped[entry.kind] += 1
         if self._dropped_since_s is None:
             self._dropped_since_s = self._clock.wall()
 
-    def _next(self) -> _Entry | None:
+    def _next(self) -> Entry | None:
         with self._mutex:
-            return self._waiting.popleft() if self._waiting else None
+            if not self._waiting:
+                return None
+            entry = self._waiting.popleft()
+            self._readings -= entry.kind == "reading"
+            return entry
 
-    def _give_back(self, entry: _Entry) -> None:
-        """Back to the front, unless a newer record of the same guest came meanwhile."""
+    def _give_back(self, entry: Entry) -> None:
+        """Back to the front. It may be one too many until the next is put."""
         with self._mutex:
-            if entry.key is None or all(one.key != entry.key for one in self._waiting):
-                self._waiting.appendleft(entry)
-                self._make_room()
+            self._waiting.appendleft(entry)
+            self._readings += entry.kind == "reading"
 
     def _tell_dropped(self) -> bool:
         with self._mutex:

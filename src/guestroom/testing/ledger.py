@@ -72,13 +72,13 @@ class MemoryLedger:
         self._check_open()
         return tuple(self._guests[name] for name in sorted(self._guests))
 
-    def remove_guest(self, name: str, reason: str) -> bool:
+    def remove_guest(self, name: str, reason: str, *, at_wall_s: float | None = None) -> bool:
         """Move a guest to the ended ones; False where there is none of this name."""
         self._check_write()
         record = self._guests.pop(name, None)
         if record is None:
             return False
-        self._ended.append(EndedGuest(record, self._clock.wall(), reason))
+        self._ended.append(EndedGuest(record, self._at(at_wall_s), reason))
         self._thinner.forget(name)
         return True
 
@@ -172,6 +172,7 @@ class MemoryLedger:
                 limit_bytes=limit,
                 grant_bytes=grant_bytes,
                 how=reading.how,
+                kernel_peak_bytes=reading.kernel_peak_bytes,
             )
         )
         self._thinner.kept(reading, limit, grant_bytes)

@@ -100,10 +100,10 @@ SELECT * FROM (
 -- name: put_reading
 INSERT INTO readings
     (guest, at_wall_s, accounting, overhead_bytes, upper_bound_bytes, ram_resident_bytes, cache_bytes,
-     limit_bytes, grant_bytes, how)
+     limit_bytes, grant_bytes, how, kernel_peak_bytes)
 VALUES
     (:guest, :at_wall_s, :accounting, :overhead_bytes, :upper_bound_bytes, :ram_resident_bytes, :cache_bytes,
-     :limit_bytes, :grant_bytes, :how);
+     :limit_bytes, :grant_bytes, :how, :kernel_peak_bytes);
 
 -- name: thin_readings
 DELETE FROM readings WHERE number IN (
@@ -114,6 +114,6 @@ DELETE FROM readings WHERE number IN (
 -- name: readings
 SELECT * FROM (
     SELECT number, guest, at_wall_s, accounting, overhead_bytes, upper_bound_bytes, ram_resident_bytes, cache_bytes,
-           limit_bytes, grant_bytes, how
+           limit_bytes, grant_bytes, how, kernel_peak_bytes
     FROM readings WHERE guest = :guest AND at_wall_s >= :since_wall_s ORDER BY at_wall_s DESC, number DESC LIMIT :limit
 ) ORDER BY at_wall_s, number;

@@ -61,7 +61,8 @@ CREATE TABLE readings (
     cache_bytes INTEGER,
     limit_bytes ANY CHECK (typeof(limit_bytes) IN ('integer', 'null') OR limit_bytes = 'unlimited'),
     grant_bytes INTEGER,
-    how TEXT NOT NULL
+    how TEXT NOT NULL,
+    kernel_peak_bytes INTEGER
 ) STRICT;
 
 CREATE INDEX readings_guest ON readings (guest, at_wall_s);
