@@ -13,10 +13,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from guestroom.errors import from_write
-from guestroom.ports import Files
 from guestroom.units import MIB
+
+if TYPE_CHECKING:
+    from guestroom.ports import Files
 
 ESSENTIAL_RUNGS = 16
 """Registered before the guest is continued: 16 x 20 ms is what a start can bear."""

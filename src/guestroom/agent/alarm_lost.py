@@ -6,12 +6,15 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from guestroom.apply.upkeep import oom_killers, thaw
 from guestroom.errors import GuestNameError
 from guestroom.guest import check_name
 from guestroom.layout import Layout
-from guestroom.ports import Files
+
+if TYPE_CHECKING:
+    from guestroom.ports import Files
 
 
 def somebody_has_lock(layout: Layout) -> bool:

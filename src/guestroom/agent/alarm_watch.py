@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from guestroom.actions import Hold, LetGo
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.decide.hold import Excess, hold
 from guestroom.errors import AgentError, HostError, ReadError, VanishedError, from_read
 from guestroom.layout import Layout
-from guestroom.ports import Applier, Clock, Files
+
+if TYPE_CHECKING:
+    from guestroom.ports import Applier, Clock, Files
 
 FREEZE_TOLD_S = 0.1
 """A hold that is not complete by then is reported as still freezing (58-92 ms in the worst load, measured)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from guestroom.actions import Action, Hold, MakeGuest, Outcome, OutcomeKind, SetLimit, SetWall
 from guestroom.apply.writes import FREEZER_FILE, FROZEN, LIMIT_FILE, OOM_FILE, Write, writes
@@ -27,8 +28,10 @@ from guestroom.errors import (
     from_write,
 )
 from guestroom.layout import Layout
-from guestroom.ports import Clock, Files
 from guestroom.units import UNLIMITED, Limit, format_bytes, format_limit, round_down
+
+if TYPE_CHECKING:
+    from guestroom.ports import Clock, Files
 
 INTERRUPTED_TRIES = 3
 """A write that a signal cut short is tried this often."""

@@ -7,7 +7,7 @@ failed nothing more of this plan is tried. Taking back what was done is a new de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from guestroom.actions import (
     Action,
@@ -21,7 +21,9 @@ from guestroom.actions import (
     StartGuest,
     StopGuest,
 )
-from guestroom.ports import Applier
+
+if TYPE_CHECKING:
+    from guestroom.ports import Applier
 
 
 def carry_out_all(

@@ -11,10 +11,13 @@ import os
 import select
 import signal
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from guestroom.errors import HostError, ReadError, VanishedError, from_read, from_write
 from guestroom.kernelfs import KernelFiles
-from guestroom.ports import Files
+
+if TYPE_CHECKING:
+    from guestroom.ports import Files
 
 
 def read_start_ticks(pid: int, *, files: Files | None = None) -> int:

@@ -10,6 +10,7 @@ import errno
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from guestroom.actions import OutcomeKind
 from guestroom.apply.cgroup1 import do_write, kind_of, read_text
@@ -17,7 +18,9 @@ from guestroom.apply.writes import FREEZER_FILE, THAWED, Write, killer, wall_wri
 from guestroom.errors import HostError, VanishedError, from_write
 from guestroom.guest import check_name
 from guestroom.layout import Layout
-from guestroom.ports import Clock, Files
+
+if TYPE_CHECKING:
+    from guestroom.ports import Clock, Files
 
 REMOVE_PATIENCE_S = 2.0
 _REMOVE_POLL_S = 0.02
