@@ -65,7 +65,7 @@ def parse_memory_stat(path: str, text: str) -> MemStat:
         if not line:
             continue
         name, _, value = line.partition(" ")
-        if not name or not _NUMBER.match(value):
+        if not name.isidentifier() or not _NUMBER.match(value):
             raise ReadError(path, "a line is not 'name bytes'", line=number, text=line)
         if name in values:
             raise ReadError(path, f"{name!r} stands there twice", line=number, text=line)

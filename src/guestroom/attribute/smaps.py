@@ -91,7 +91,7 @@ def parse_smaps(path: str, text: str) -> tuple[Vma, ...]:
     vmas: list[Vma] = []
     header: re.Match[str] | None = None
     figures: dict[str, int] = {}
-    number = 0
+    number, line = 0, ""
     for number, line in enumerate(text.split("\n"), start=1):
         name, colon, rest = line.partition(":")
         if colon and name in _WANTED:
@@ -112,6 +112,8 @@ def parse_smaps(path: str, text: str) -> tuple[Vma, ...]:
                 raise ReadError(path, "neither a mapping nor a figure", line=number, text=line)
     if header is not None:
         raise ReadError(path, "the last mapping has no VmFlags", line=number, text=header[0])
+    if text and not text.endswith("\n"):
+        raise ReadError(path, "the text ends in the middle of a line", line=number, text=line)
     return tuple(vmas)
 
 

@@ -90,8 +90,8 @@ class KernelObserver:
     ) -> OverheadReading:
         """Overhead of a guest that has one cgroup, ``path``, told apart by the smaps of every process in it.
 
-        ``least_ram_bytes``: see ``attribute.joint``. Raises ``VanishedError`` when the cgroup is gone, ``ReadError`` when
-        its files can't be understood; processes that can't be read make the overhead unknown.
+        ``least_ram_bytes``: see ``attribute.joint``. Raises ``VanishedError`` when the cgroup is gone, ``ReadError``
+        when its files can't be understood; processes that can't be read make the overhead unknown.
         """
         reading = self.cgroup(path)
         processes = []

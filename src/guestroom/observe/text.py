@@ -87,7 +87,7 @@ def words(path: str, text: str) -> dict[str, str]:
         if not line:
             continue
         name, _, value = line.partition(" ")
-        if not name or not value:
+        if not name.isidentifier() or not value:
             raise ReadError(path, "a line is not 'name value'", line=line_number, text=line)
         found[name] = value
     return found
