@@ -76,11 +76,13 @@ def _load(text: str, source: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_pairs, parse_float=_NotInteger, parse_constant=_NotInteger)
     except json.JSONDecodeError as error:
-        raise ClaimsError(f"not JSON: {error.msg}", where=f"{source}:{error.lineno}:{error.colno}") from error
+        raise ClaimsError(
+            f"the input is not JSON: {error.msg}", where=f"{source}:{error.lineno}:{error.colno}"
+        ) from error
     except RecursionError as error:
-        raise ClaimsError("not a list of claims: it is nested too deeply", where=source) from error
+        raise ClaimsError("the input is nested too deeply to be a list of claims", where=source) from error
     except ValueError as error:  # Python refuses to convert integers of more than 4,300 digits
-        raise ClaimsError("a number in it has thousands of digits", where=source) from error
+        raise ClaimsError("a number in the input has thousands of digits", where=source) from error
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> _Object:

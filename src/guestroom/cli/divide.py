@@ -82,7 +82,7 @@ def _print(given: Given, division: Division) -> None:
 
 def _no_room(given: Given, division: Division) -> NoRoomError:
     return NoRoomError(
-        f"the floors of {len(given.claims)} guests are {format_bytes(division.short_bytes)} "
+        f"the floors of {len(given.claims)} guest(s) are {format_bytes(division.short_bytes)} "
         f"({division.short_bytes} bytes) more than the reserve of {format_bytes(given.reserve_bytes)}",
         hint="raise the reserve, lower floors, or have fewer guests",
     )

@@ -35,15 +35,15 @@ def read_text(path: str, *, most_bytes: int = MOST_BYTES) -> str:
         data = _stdin(most_bytes) if path == "-" else _file(path, most_bytes)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot read it: {why}", where=where) from error
+        raise InputError(f"cannot read the input: {why}", where=where) from error
     if len(data) > most_bytes:
-        raise InputError(f"it is larger than {format_bytes(most_bytes)}", where=where)
+        raise InputError(f"the input is larger than {format_bytes(most_bytes)}", where=where)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"it is not UTF-8 text: byte {error.start} is no character", where=f"{where}:{line}"
+            f"the input is not UTF-8 text: byte {error.start} is no character", where=f"{where}:{line}"
         ) from error
 
 

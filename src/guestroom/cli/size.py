@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import click
 
-from guestroom.cli.inputs import SIZE, read_text
-from guestroom.cli.output import Column, emit_json, emit_text, json_option, one_line, size_cell, table
-from guestroom.errors import GuestroomError, UsageError
+from guestroom.cli.inputs import SIZE, STDIN, read_text
+from guestroom.cli.output import Column, emit_json, emit_text, json_option, one_line, table
+from guestroom.errors import DescribeError, GuestroomError, UsageError
 from guestroom.guest import Guest, check_name
 from guestroom.size import Estimate, check_policy, estimate, need, policies
-from guestroom.units import format_bytes
+from guestroom.units import MIB, format_bytes
 
 _T = TypeVar("_T")
 
@@ -71,8 +71,18 @@ def _described(argv: Sequence[str], readconfig: str | None) -> Guest:
     from guestroom import describe  # its parsers are not needed for --ram
 
     if readconfig is not None:
-        return _at(readconfig, describe.from_readconfig, read_text(readconfig))
+        return _readconfig(describe.from_readconfig, readconfig)
     return describe.from_qemu_argv(list(argv), read_file=read_text)
+
+
+def _readconfig(parse: Callable[[str], Guest], path: str) -> Guest:
+    """The guest of one file; the parser knows only lines, so an error's place becomes file:line here."""
+    text, name = read_text(path), STDIN if path == "-" else path
+    try:
+        return parse(text)
+    except DescribeError as error:
+        error.where = f"{name}:{error.where.removeprefix('line ')}" if error.where else name
+        raise
 
 
 def _overridden(guest: Guest, ram: int | None, vcpus: int | None, max_vcpus: int | None, name: str | None) -> Guest:
@@ -123,23 +133,25 @@ def _print_side_by_side(estimates: Sequence[Estimate]) -> None:
     columns = (Column("policy"), Column("overhead", right=True), Column("limit", right=True), Column("main parts"))
     table(
         columns,
-        [
-            (one.policy, size_cell(one.overhead_bytes), size_cell(one.limit_bytes), _main_parts(one))
-            for one in estimates
-        ],
+        [(one.policy, _mib(one.overhead_bytes), _mib(one.limit_bytes), _main_parts(one)) for one in estimates],
     )
+
+
+def _mib(size_bytes: int) -> str:
+    """A size in MiB whatever it is, so that figures below each other compare at a glance."""
+    return f"{size_bytes / MIB:,.1f} MiB"
 
 
 def _main_parts(one: Estimate) -> str:
     largest = sorted(one.parts, key=lambda part: -part.bytes)
-    shown = ", ".join(f"{part.name} {format_bytes(part.bytes)}" for part in largest[:MAIN_PARTS])
+    shown = ", ".join(f"{part.name} {_mib(part.bytes)}" for part in largest[:MAIN_PARTS])
     return shown + (", ..." if len(largest) > MAIN_PARTS else "")
 
 
 def _print_parts(one: Estimate) -> None:
-    rows = [(part.name, size_cell(part.bytes), part.source) for part in one.parts]
-    rows.append(("overhead", size_cell(one.overhead_bytes), f"sum of the parts, by policy {one.policy}"))
-    rows.append(("limit", size_cell(one.limit_bytes), "guest RAM + overhead"))
+    rows = [(part.name, _mib(part.bytes), part.source) for part in one.parts]
+    rows.append(("overhead", _mib(one.overhead_bytes), f"sum of the parts, by policy {one.policy}"))
+    rows.append(("limit", _mib(one.limit_bytes), "guest RAM + overhead"))
     table((Column("part"), Column("size", right=True), Column("source")), rows)
 
 

@@ -1,0 +1,79 @@
+"""Files, standard input and sizes as commands read them."""
+
+import io
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from guestroom.cli.inputs import SIZE, SizeType, read_text
+from guestroom.errors import InputError, SizeError
+from guestroom.units import GIB, MIB
+
+
+def test_a_file_is_read_as_written(tmp_path: Path) -> None:
+    """Text comes back unchanged, non-ASCII and line ends included."""
+    file = tmp_path / "f"
+    file.write_bytes("a\r\nü\n".encode())
+    assert read_text(str(file)) == "a\r\nü\n"
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``-`` reads what is piped in."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+    assert read_text("-") == "piped"
+
+
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a stdin the error says so and names the way out."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="no standard input"):
+        read_text("-")
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/file", "/", "nul\0byte", ""])
+def test_what_cannot_be_read_is_wrong_input_with_its_name(path: str) -> None:
+    """A missing file, a folder and an impossible name exit with 2, not with a traceback."""
+    with pytest.raises(InputError, match="cannot read the input") as caught:
+        read_text(path)
+    assert caught.value.where == path
+
+
+def test_an_endless_file_ends() -> None:
+    """``/dev/zero`` is read up to the limit and refused."""
+    with pytest.raises(InputError, match=r"larger than 1\.0 MiB"):
+        read_text("/dev/zero", most_bytes=MIB)
+
+
+def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
+    """Exactly as many bytes as allowed are read; one more is refused."""
+    file = tmp_path / "f"
+    file.write_bytes(b"x" * 10)
+    assert len(read_text(str(file), most_bytes=10)) == 10
+    with pytest.raises(InputError, match="larger than 9 B"):
+        read_text(str(file), most_bytes=9)
+
+
+def test_bytes_that_are_no_text_are_named_by_line(tmp_path: Path) -> None:
+    """Invalid UTF-8 is wrong input at its line."""
+    file = tmp_path / "f"
+    file.write_bytes(b"good\nbad \xff\n")
+    with pytest.raises(InputError, match="byte 9") as caught:
+        read_text(str(file))
+    assert caught.value.where == f"{file}:2"
+
+
+def test_size_options_give_bytes() -> None:
+    """Binary units and plain bytes; an option's default that is bytes already stays."""
+    assert SIZE.convert("1GiB", None, None) == GIB
+    assert SIZE.convert("4096", None, None) == 4096
+    assert SIZE.convert(7, None, None) == 7
+
+
+def test_a_size_option_is_named_in_its_error() -> None:
+    """``--ram 600M`` quotes both readings and says which option it was."""
+    option = click.Option(["--ram"], type=SizeType())
+    with pytest.raises(SizeError, match=r"629,145,600 bytes and 600 x 10\^6 is 600,000,000") as caught:
+        SIZE.convert("600M", option, None)
+    assert caught.value.where == "--ram"
