@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from guestroom.actions import Hold, LetGo
 from guestroom.units import format_bytes
@@ -65,7 +64,7 @@ def hold(excesses: Iterable[Excess], headroom_bytes: int, guard_bytes: int) -> t
     """
     known = [excess for excess in excesses if excess.overhead_bytes is not None]
     left_bytes = headroom_left(known, headroom_bytes)
-    furthest = sorted(known, key=lambda excess: (-Fraction(excess.over_bytes, excess.weight), excess.name))
+    furthest = sorted(known, key=lambda excess: (-(excess.over_bytes << 64) // excess.weight, excess.name))
     if left_bytes <= guard_bytes:
         holds = [_hold(e, left_bytes, guard_bytes) for e in furthest if may_be_held(e) and not e.held]
     else:

@@ -1,0 +1,72 @@
+"""Guests as claims on the reserve, and grants as limits: what admission and rebalancing have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guestroom.config import Settings, Sharing
+from guestroom.decide import rules
+from guestroom.decide.budget import Budget
+from guestroom.decide.divide import Claim, Division, divide
+from guestroom.decide.floor import floor_bytes
+from guestroom.facts import GuestFacts, Newcomer
+from guestroom.units import round_down, round_up
+
+
+def least_bytes(guest: GuestFacts, settings: Settings, now_s: float, *, lent: bool) -> int:
+    """The least grant the guest may get: its floor; its present grant where unknown or held.
+
+    ``lent``: what it uses above its grant stays borrowed from the headroom, so not more than its grant.
+    """
+    least = rules.kept(floor_bytes(guest, settings, now_s), guest.grant_bytes, held=guest.held)
+    return min(least, guest.grant_bytes) if lent else least
+
+
+def claim_of(guest: GuestFacts, settings: Settings, now_s: float, page_bytes: int, *, lent: bool) -> Claim:
+    """The claim of a guest under care.
+
+    Sharing ``static``: it keeps its need and nothing moves, except that a squeezed guest may grow up to it.
+    """
+    least = least_bytes(guest, settings, now_s, lent=lent)
+    cap = guest.cap_bytes
+    if settings.sharing is Sharing.STATIC:
+        wanted = guest.need_bytes if cap is None else min(guest.need_bytes, cap)
+        least = max(least, min(wanted, guest.grant_bytes))
+        cap = wanted
+    return Claim(guest.name, guest.weight, least, _cap_over(cap, least, page_bytes))
+
+
+def claim_of_newcomer(
+    newcomer: Newcomer, settings: Settings, least: int, page_bytes: int, *, cap_bytes: int | None = None
+) -> Claim:
+    """The claim of a newcomer that gets at least ``least`` bytes and at most its cap (or ``cap_bytes``)."""
+    cap = newcomer.cap_bytes if cap_bytes is None else cap_bytes
+    if settings.sharing is Sharing.STATIC:
+        cap = least
+    return Claim(newcomer.name, newcomer.weight, least, _cap_over(cap, least, page_bytes))
+
+
+def need_bytes(newcomer: Newcomer) -> int:
+    """What a newcomer asks for: its need, within its cap."""
+    return newcomer.need_bytes if newcomer.cap_bytes is None else min(newcomer.need_bytes, newcomer.cap_bytes)
+
+
+def divide_room(budget: Budget, full: Sequence[Claim], lent: Sequence[Claim]) -> Division:
+    """Divide the reserve less the headroom by full floors, and by lent floors where those do not fit."""
+    division = divide(budget.room_bytes, full, budget.page_bytes)
+    return division if division.feasible else divide(budget.room_bytes, lent, budget.page_bytes)
+
+
+def limit_bytes(ram_charged_bytes: int, grant_bytes: int, cap_bytes: int | None, floor: int, budget: Budget) -> int:
+    """A guest's wall: guest RAM + min(grant + headroom, cap), in whole pages, never below guest RAM + floor."""
+    page = budget.page_bytes
+    ram = round_up(ram_charged_bytes, page)
+    overhead = round_down(grant_bytes + budget.headroom_bytes, page)
+    if cap_bytes is not None:
+        overhead = min(overhead, max(round_down(cap_bytes, page), grant_bytes))
+    return rules.not_below(ram + overhead, ram + round_up(floor, page))
+
+
+def _cap_over(cap_bytes: int | None, least: int, page_bytes: int) -> int | None:
+    """A cap that is not below its floor once both are rounded: what a guest uses already can't be capped away."""
+    return None if cap_bytes is None else max(cap_bytes, round_up(least, page_bytes))
