@@ -54,7 +54,12 @@ def guest_from(settings: Settings) -> Guest:
 
 
 def memory_of(settings: Settings) -> Memory:
-    """RAM, with the default of the machine where nothing is said: 128 MiB on x86, not known elsewhere."""
+    """RAM, with the default of the machine where nothing is said: 128 MiB on x86, not known elsewhere.
+
+    Machine ``none`` has none unless told (hw/core/null-machine.c).
+    """
+    if settings.text("machine", "type") == "none":
+        return read_memory(settings, default_bytes=0)
     arch = arch_of(settings)
     x86 = arch in X86 or (arch is None and settings.text("machine", "type") is None)
     return read_memory(settings, default_bytes=DEFAULT_RAM_BYTES if x86 and not settings.partial else None)

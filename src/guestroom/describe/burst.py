@@ -28,9 +28,9 @@ _DEPTH: dict[str | None, int] = {
     "sd": 1,
 }
 _UNKNOWN_DEPTH = 256
-_QUEUE_PER_VCPU = frozenset({"virtio-blk", "nvme"})
-"""One queue for each vCPU where none is given: ``virtio_pci_optimal_num_queues`` (hw/virtio/virtio-pci.c,
-machine types since 5.2), and what Linux's NVMe driver asks for."""
+_LARGEST = 1024
+"""Most queues a virtio device has, and most requests one of them holds (``VIRTIO_QUEUE_MAX``,
+``VIRTQUEUE_MAX_SIZE``, include/hw/virtio/virtio.h)."""
 _NVME_QUEUES = 64
 """``max_ioqpairs`` (hw/nvme/ctrl.c)."""
 _OTHER_PROCESS = frozenset({"vhost-user-blk", "vhost-scsi", "vhost-user-scsi"})
@@ -41,7 +41,9 @@ def burst_bytes(guest: Guest) -> int:
     """Bytes of overhead that requests in flight can take at once, summed over the guest's disks.
 
     Read-only disks and formats without clusters add nothing. Where the cluster size is not known (QEMU's
-    command line does not say) it is the default of 64 KiB; where vCPUs are not known a disk has one queue.
+    command line does not say) it is the default of 64 KiB. A disk has the queues it is given, else one for each
+    vCPU on virtio-blk (``virtio_pci_optimal_num_queues``, hw/virtio/virtio-pci.c, machine types since 5.2) and
+    NVMe; where vCPUs are not known that is one.
     """
     return sum(disk_burst_bytes(disk, guest.vcpus) for disk in guest.disks)
 
@@ -54,11 +56,14 @@ def disk_burst_bytes(disk: Disk, vcpus: int | None) -> int:
 
 
 def _requests_in_flight(disk: Disk, vcpus: int | None) -> int:
-    depth = disk.queue_size or _DEPTH.get(disk.interface, _UNKNOWN_DEPTH)
-    if disk.interface not in _QUEUE_PER_VCPU:
-        return depth
-    wanted = vcpus or 1
-    if disk.interface == "nvme":
-        # max_ioqpairs allows; the guest's driver uses no more than one for each vCPU.
-        return depth * min(wanted, disk.queues or _NVME_QUEUES)
-    return depth * (disk.queues or wanted)
+    depth = min(disk.queue_size or _DEPTH.get(disk.interface, _UNKNOWN_DEPTH), _LARGEST)
+    wanted = min(vcpus or 1, _LARGEST)
+    match disk.interface:
+        case "virtio-blk":
+            # 65535 is the property's way to say one for each vCPU.
+            return depth * (disk.queues if disk.queues and disk.queues <= _LARGEST else wanted)
+        case "nvme":
+            # max_ioqpairs allows; the guest's driver uses no more than one for each vCPU.
+            return depth * min(wanted, disk.queues or _NVME_QUEUES)
+        case _:
+            return depth

@@ -49,7 +49,7 @@ def read_nics(settings: Settings) -> tuple[Nic, ...]:
         if entry.get("type") != "none":
             nics.append(_nic(entry.id, entry.get("model"), entry, entry.get("type")))
     nics += _legacy_nics(settings)
-    if not nics and _default_network(settings):
+    if _default_network(settings):
         machine = settings.text("machine", "type") or "pc"
         # pc_machine default_nic_model: e1000 on i440FX, e1000e on Q35 (hw/i386/pc_piix.c, pc_q35.c).
         nics.append(Nic(model="e1000e" if "q35" in machine else "e1000", backend="user"))

@@ -44,6 +44,8 @@ _CACHE_MODES = {
     (False, True): "unsafe",
     (True, True): "unsafe",
 }
+_CMD_PER_LUN, _VIRTQUEUE_SIZE = 128, 256
+"""Defaults of virtio-scsi (hw/scsi/virtio-scsi.c)."""
 _MAX_NODES = 64
 """Longest chain of block nodes that is followed: a cycle of references must not hang the reader."""
 
@@ -96,23 +98,23 @@ def _back_end(settings: Settings, name: str, drives: dict[str, Entry], nodes: di
 
 def _front_end(settings: Settings, device: Entry, disk: Disk) -> Disk:
     """Add what the device says about queues, and what kind of medium it is."""
-    driver = device.get("driver") or ""
-    queues = settings.device_value(device, "num-queues", "num_queues", "max_ioqpairs")
-    queue_size = settings.device_value(device, "queue-size")
+    cdrom = disk.cdrom or device.get("driver") in ("ide-cd", "scsi-cd")
+    read_only = disk.read_only or cdrom
+    queues = _positive(settings.device_value(device, "num-queues", "num_queues", "max_ioqpairs"))
     if disk.interface == "scsi" and (controller := _controller(settings, device)):
-        queues = settings.device_value(controller, "num_queues", "num-queues")
-        # cmd_per_lun bounds the requests of one disk below the queue's own size (hw/scsi/virtio-scsi.c).
-        queue_size = settings.device_value(controller, "cmd_per_lun") or settings.device_value(
-            controller, "virtqueue_size"
+        queues = _positive(settings.device_value(controller, "num_queues"))
+        return replace(
+            disk, cdrom=cdrom, read_only=read_only, queues=queues, queue_size=_scsi_depth(settings, controller)
         )
-    cdrom = disk.cdrom or driver in ("ide-cd", "scsi-cd")
-    return replace(
-        disk,
-        cdrom=cdrom,
-        read_only=disk.read_only or cdrom,
-        queues=_positive(queues),
-        queue_size=_positive(queue_size),
-    )
+    size = _positive(settings.device_value(device, "queue-size"))
+    return replace(disk, cdrom=cdrom, read_only=read_only, queues=queues, queue_size=size)
+
+
+def _scsi_depth(settings: Settings, controller: Entry) -> int | None:
+    """Requests of one disk in flight: its share of the adapter, and never more than the adapter's queue."""
+    share = _positive(settings.device_value(controller, "cmd_per_lun"))
+    queue = _positive(settings.device_value(controller, "virtqueue_size"))
+    return None if share is None and queue is None else min(share or _CMD_PER_LUN, queue or _VIRTQUEUE_SIZE)
 
 
 def _positive(value: Value | None) -> int | None:

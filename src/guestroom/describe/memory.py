@@ -109,9 +109,10 @@ def _given_size(settings: Settings) -> int:
     """Bytes given as the RAM's size; 0 where not given (QEMU takes 0 and an empty text for that too)."""
     size = settings.last("memory", "size")
     if size is not None and size.text:
-        given = size.size(MIB if size.text[-1].isdecimal() else 1)
+        # Read as bytes first, like QEMU, which therefore refuses 1.5 and takes 1.5M.
+        given = size.size()
         if given:
-            return given
+            return size.size(MIB) if size.text[-1].isdecimal() else given
     size = settings.last("machine", "memory.size")
     return size.size() if size is not None else 0
 

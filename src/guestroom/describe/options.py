@@ -41,7 +41,7 @@ _VALUED_OTHER_RELEASES = "balloon bt realtime run-with shim soundhw tb-size watc
 VALUED = frozenset((_VALUED_7_2 + _VALUED_OTHER_RELEASES).split())
 """Options with an argument."""
 
-_IMAGE_NAME = re.compile(r".\.(?:img|raw|qcow2?|qed|vmdk|vdi|vhdx?|iso|ima|bin)\Z", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r".\.(?:img|raw|qcow2?|qed|vmdk|vdi|vhdx?|iso|ima)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ _DRIVES: dict[str, dict[str, str]] = {
 """Option that names an image file: the ``-drive`` it stands for."""
 
 _MACHINE_FLAGS = {"enable-kvm": ("accel", "kvm"), "usb": ("usb", "on"), "nographic": ("graphics", "off")}
+_JSON = frozenset({"blockdev", "device", "display", "netdev", "object"})
+"""Options that take a JSON object instead of a list; elsewhere a brace is just a character."""
 _SET = re.compile(r"(?P<group>[^.]{1,63})\.(?P<id>[^.]{1,63})\.(?P<key>[^=]{1,63})=(?P<value>.*)", re.DOTALL)
 _NOT_SETTABLE = frozenset({"object", "machine", "smp-opts", "boot-opts"})
 
@@ -117,7 +119,10 @@ def _take(settings: Settings, option: Option, read_file: ReadFile | None) -> Non
         _add(settings, option, group, {key: value})
     elif name in _LISTS:
         group, implied = _LISTS[name]
-        _add(settings, option, group, parse_values(value, implied, option.where))
+        if name in _JSON:
+            _add(settings, option, group, parse_values(value, implied, option.where))
+        else:
+            _add(settings, option, group, parse_keyval(value, implied))
     elif name == "global":
         _add(settings, option, "global", _global(value))
     elif name == "set":

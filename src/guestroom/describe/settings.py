@@ -16,7 +16,7 @@ from guestroom.describe.options import quoted
 from guestroom.errors import DescribeError, SizeError
 from guestroom.units import Dialect, parse_size
 
-_DECIMAL = re.compile(r"\s*\+?(?P<whole>[0-9]{1,20})(?:\.(?P<fraction>[0-9]{0,40}))?(?P<unit>[A-Za-z]?)\Z")
+_DECIMAL = re.compile(r"\s*\+?(?P<whole>[0-9]{1,20})(?:\.(?P<fraction>[0-9]{0,15}))?(?P<unit>[A-Za-z]?)\Z")
 _HEX_SIZE = re.compile(r"\s*\+?0[xX](?P<digits>[0-9a-fA-F]{1,16})(?P<unit>[kKmMgGtTpP]?)\Z")
 _INTEGER = re.compile(
     r"\s*\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,16})|0(?P<octal>[0-7]{0,21})|(?P<decimal>[1-9][0-9]{0,19}))\Z"
@@ -48,7 +48,10 @@ class Value:
             one = parse_size(f"1{unit}", Dialect.QEMU, default_unit_bytes=unit_bytes)
         except SizeError as error:
             raise self._wrong("its suffix is none of B, K, M, G, T, P, E") from error
-        # QEMU rounds the part after the point to the nearest byte.
+        if one == 1 and int(fraction or "0"):
+            raise self._wrong("there is no part of a byte")
+        # QEMU rounds the part after the point to the nearest byte; it computes it as a double, which is why no
+        # more digits are taken here than a double keeps.
         part = Fraction(int(fraction or "0"), 10 ** len(fraction)) * one
         total = whole * one + int(part + Fraction(1, 2))
         if total > _LARGEST:

@@ -126,7 +126,7 @@ def _check(settings: Settings, memory: Memory, monitor_path: str) -> None:
         raise DescribeError(
             "the guest's RAM is not known from its command line", hint=f"give it with -m, {_NO_PREALLOC}"
         )
-    length = len(monitor_path.encode(errors="surrogateescape"))
+    length = len(monitor_path.encode(errors="replace"))
     if not monitor_path or length > MAX_SOCKET_PATH:
         raise DescribeError(
             f"the monitor's path has {length} bytes; a unix socket's path has 1 to {MAX_SOCKET_PATH}",
@@ -278,7 +278,9 @@ class _Rewriter:
         option = self._options[entry.index]
         text = option.value or ""
         if text.startswith("{"):
-            self._values[entry.index] = json.dumps({**load_json(text, option.where), "prealloc": True})
+            self._values[entry.index] = json.dumps(
+                {**load_json(text, option.where), "prealloc": True}, ensure_ascii=False
+            )
         else:
             kept = [part for part in split_parts(text) if part_key(part) not in ("prealloc", "noprealloc")]
             self._values[entry.index] = ",".join([*kept, "prealloc=on"])
