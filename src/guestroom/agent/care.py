@@ -1,0 +1,77 @@
+"""A guest under care as the agent holds it: its record, what was last seen of it, and who is waiting for it.
+
+The record is what the ledger has too and is only ever replaced as a whole; everything else here is
+rebuilt after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from guestroom.agent.peaks import PeakWindow
+from guestroom.facts import GuestFacts, GuestRecord, GuestState, OverheadReading
+from guestroom.units import Limit
+
+Emit = Callable[[Mapping[str, object]], None]
+"""Sends one line to the guest's own ``run``."""
+
+
+@dataclass(slots=True)
+class Care:
+    """One guest under care."""
+
+    record: GuestRecord
+    started_s: float
+    """Monotonic seconds of its start."""
+    peaks: PeakWindow
+    limit_bytes: Limit | None
+    reading: OverheadReading | None = None
+    recreated_s: float | None = None
+    pidfd: int | None = None
+    emit: Emit | None = None
+    """Its ``run``'s open connection, None where there is none."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    recreation: int | None = None
+    """Grant bytes it is to come back with while it is being recreated."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.record.name
+
+    def facts(self) -> GuestFacts:
+        """What decisions are made from."""
+        record = self.record
+        reading = self.reading
+        peak = self.peaks.peak_bytes
+        return GuestFacts(
+            name=record.name,
+            state=record.state,
+            ram_bytes=record.ram_bytes,
+            ram_charged_bytes=record.ram_charged_bytes,
+            weight=record.weight,
+            need_bytes=record.need_bytes,
+            boot_floor_bytes=record.boot_floor_bytes,
+            cap_bytes=record.cap_bytes,
+            grant_bytes=record.grant_bytes,
+            admitted_grant_bytes=record.admitted_grant_bytes,
+            limit_bytes=self.limit_bytes,
+            overhead_bytes=reading.overhead_bytes if reading is not None else self._before_it_runs(),
+            overhead_peak_bytes=peak if peak is not None else self._before_it_runs(),
+            started_s=self.started_s,
+            accounting=record.accounting,
+            squeezed=record.squeezed,
+            held=record.held,
+            recreatable=record.recreatable and self.emit is not None,
+            recreate_need_bytes=record.recreate_need_bytes,
+            recreated_s=self.recreated_s,
+            fixed_overhead=record.fixed_overhead,
+        )
+
+    def _before_it_runs(self) -> int | None:
+        """Until it runs its need is spoken for: its start may be filling it this very moment."""
+        if self.record.state not in (GuestState.QUEUED, GuestState.STARTING):
+            return None
+        return min(self.record.grant_bytes, max(self.record.need_bytes, self.record.boot_floor_bytes))

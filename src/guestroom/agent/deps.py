@@ -1,0 +1,145 @@
+"""What the agent is given: the ports, bound together once by the command that starts it.
+
+The agent never imports an adapter. Everything that blocks (kernel writes, QMP, smaps, SQLite) is run on
+threads through ``kernel`` and ``book``, so that the event loop only ever decides and forwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from guestroom.actions import Action, Outcome
+from guestroom.config import Settings
+from guestroom.errors import LedgerError
+from guestroom.facts import GuestRecord, OverheadReading
+from guestroom.layout import Layout
+from guestroom.ports import Applier, Clock, Figure, Ledger, Machine, Observer
+from guestroom.units import Limit
+
+T = TypeVar("T")
+
+
+class Alarms(Protocol):
+    """The alarm process, as far as the agent tells it things."""
+
+    def wall(self, limit_bytes: int, headroom_bytes: int, guard_bytes: int) -> None:
+        """The host wall's numbers."""
+        ...
+
+    def guest(self, name: str, ram_charged_bytes: int, weight: int, grant_bytes: int, limit_bytes: int) -> None:
+        """A guest's numbers: the first call arms its ladder, later ones only move numbers."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """A guest that is gone."""
+        ...
+
+    async def armed(self, name: str, timeout_s: float) -> bool:
+        """Wait until the essential rungs of a guest's ladder are registered; False when that took too long."""
+        ...
+
+
+class LateEntries(Protocol):
+    """Ledger entries that may be written late, so that a full or slow disk never blocks room (P8).
+
+    Putting never blocks; ``flush`` and ``durable`` are for the ledger's thread.
+    """
+
+    @property
+    def failure(self) -> LedgerError | None:
+        """Why entries wait; None while all is well."""
+        ...
+
+    def event(self, kind: str, guest: str | None, message: str, numbers: Mapping[str, Figure]) -> object:
+        """An event."""
+        ...
+
+    def reading(self, reading: OverheadReading, limit: Limit | None, grant_bytes: int | None) -> object:
+        """A reading."""
+        ...
+
+    def finish(self, decision: int, outcomes: Sequence[Outcome]) -> object:
+        """How a decision ended."""
+        ...
+
+    def carried_out(self, reason: str, inputs: str, outcomes: Sequence[Outcome]) -> object:
+        """A decision the kernel already has."""
+        ...
+
+    def put_guest(self, record: GuestRecord) -> object:
+        """A guest's newest record."""
+        ...
+
+    def flush(self) -> bool:
+        """Write what waits."""
+        ...
+
+    def durable(self) -> Ledger:
+        """The ledger with everything older written; raises ``LedgerError`` when it can't be."""
+        ...
+
+
+@dataclass(slots=True)
+class Deps:
+    """Ports and threads."""
+
+    settings: Settings
+    layout: Layout
+    clock: Clock
+    observer: Observer
+    applier: Applier
+    machine: Machine
+    ledger: Ledger
+    late: LateEntries
+    alarms: Alarms
+    encode: Callable[[Action], Mapping[str, object]]
+    """An action as plain data, the same as in the ledger."""
+    monitor_path: Callable[[str, int], str]
+    """Makes the place for a guest's own monitor socket and returns its path; given its name and its user's uid."""
+    log: Callable[[str, str | None, str], None] = lambda kind, guest, message: None
+    """Each event as it happens: kind, guest, message."""
+    fault: Callable[[str], None] = lambda point: None
+    """Called at named points of a transaction; tests end the process there."""
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, "kernel"))
+    writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ledger"))
+
+    async def kernel(self, work: Callable[..., T], *args: object) -> T:
+        """Run something that blocks on the kernel, QEMU or /proc."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, lambda: work(*args))
+
+    async def book(self, work: Callable[..., T], *args: object) -> T:
+        """Run something on the ledger's one thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.writer, lambda: work(*args))
+
+    def event(self, kind: str, guest: str | None, message: str, numbers: Mapping[str, object] | None = None) -> None:
+        """Note an event. Never blocks and never fails: it is written as soon as the disk takes it."""
+        self.log(kind, guest, message)
+        self.late.event(kind, guest, message, figures(numbers or {}))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what may be late, soon."""
+        self.writer.submit(self.late.flush)
+
+    def close(self) -> None:
+        """Write what is left and end the threads."""
+        self.writer.submit(self.late.flush).result()
+        self.writer.shutdown()
+        self.threads.shutdown(cancel_futures=True)
+
+    async def durable(self, work: Callable[[Ledger], T]) -> T:
+        """Write something that must be on disk before it is done. Raises ``LedgerError`` when it can't be."""
+        return await self.book(lambda: work(self.late.durable()))
+
+
+def figures(numbers: Mapping[str, object]) -> dict[str, Figure]:
+    """Numbers for an event: plain values as they are, anything else as JSON text."""
+    return {
+        key: value if value is None or isinstance(value, int | float | str) else json.dumps(value, default=str)
+        for key, value in numbers.items()
+    }

@@ -1,0 +1,54 @@
+"""The largest overhead seen in a window, from samples and from the kernel's own peak.
+
+A sample once a second misses what happens between two of them: 259 MiB seen where the kernel had 311
+(measured at 20 Hz). The kernel's peak (v1 ``memory.max_usage_in_bytes``, reset per window) misses nothing
+but counts page cache, so it is used only where no page cache blurs it; otherwise the largest gap between
+two samples is added to what was sampled (DESIGN, word "peak").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+_BLUR_BYTES = 1 << 20
+"""Page cache up to this much is within the accuracy that is asked of a peak."""
+
+
+class PeakWindow:
+    """Peak of one guest's overhead over the last ``window_s`` seconds, in two halves that take turns."""
+
+    def __init__(self, window_s: float) -> None:
+        self.half_s = window_s / 2
+        self._halves: deque[tuple[float, int]] = deque(maxlen=2)
+        self._last: int | None = None
+        self._largest_gap = 0
+
+    def add(self, at_s: float, overhead_bytes: int, kernel_peak_bytes: int | None, cache_bytes: int | None) -> bool:
+        """Take one sample in.
+
+        ``kernel_peak_bytes`` is the overhead at the kernel's own peak since it was last reset (None: not
+        known), ``cache_bytes`` the page cache in the same cgroup. Returns True when a new half window
+        begins and the kernel's peak should be reset.
+        """
+        if self._last is not None:
+            self._largest_gap = max(self._largest_gap, overhead_bytes - self._last)
+        self._last = overhead_bytes
+        exact = kernel_peak_bytes is not None and cache_bytes is not None and cache_bytes <= _BLUR_BYTES
+        seen = max(overhead_bytes, kernel_peak_bytes or 0) if exact else overhead_bytes + self._largest_gap
+        if self._halves and at_s - self._halves[-1][0] < self.half_s:
+            began_s, peak = self._halves[-1]
+            self._halves[-1] = (began_s, max(peak, seen))
+            return False
+        began = not self._halves
+        self._halves.append((at_s, seen))
+        self._largest_gap = 0
+        return not began
+
+    def restore(self, at_s: float, peak_bytes: int) -> None:
+        """Begin with a peak that was recorded before a restart."""
+        self._halves.append((at_s, peak_bytes))
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The largest overhead in the window, or None before the first sample."""
+        return max((peak for _, peak in self._halves), default=None)

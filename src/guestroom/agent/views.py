@@ -1,0 +1,104 @@
+"""What the agent shows: verdicts, guests and the host as plain data with the contract's names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from guestroom import decide
+from guestroom.actions import Verdict
+from guestroom.agent.care import Care
+from guestroom.config import Settings
+from guestroom.decide import Budget
+from guestroom.facts import HostFacts
+from guestroom.units import UNLIMITED, Limit
+
+
+def plain_limit(limit: Limit | None) -> int | str | None:
+    """A limit for JSON: bytes, ``"unlimited"`` or null."""
+    return "unlimited" if limit is UNLIMITED else limit
+
+
+def verdict_row(verdict: Verdict) -> dict[str, object]:
+    """A verdict with its numbers."""
+    return {
+        "verdict": verdict.kind.value,
+        "name": verdict.name,
+        "message": verdict.message,
+        "need_bytes": verdict.need_bytes,
+        "grant_bytes": verdict.grant_bytes,
+        "limit_bytes": verdict.limit_bytes,
+        "left_bytes": verdict.left_bytes,
+        "short_bytes": verdict.short_bytes,
+        "short_of": verdict.short_of,
+        "holders": [asdict(holder) for holder in verdict.holders],
+        "recreate": list(verdict.recreate),
+        "advice": list(verdict.advice),
+    }
+
+
+def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]:
+    """One guest as ``guestroom ps`` shows it (command contract)."""
+    record, reading = care.record, care.reading
+    floor = decide.floor_bytes(care.facts(), settings, now_s)
+    return {
+        "name": record.name,
+        "pid": record.identity.pid if record.identity is not None else None,
+        "state": record.state.value,
+        "held": record.held,
+        "squeezed": record.squeezed,
+        "adopted": False,
+        "released": record.released,
+        "accounting": record.accounting.value,
+        "ram_bytes": record.ram_bytes,
+        "ram_resident_bytes": reading.ram_resident_bytes if reading is not None else None,
+        "overhead_bytes": reading.overhead_bytes if reading is not None else None,
+        "overhead_upper_bound_bytes": reading.upper_bound_bytes if reading is not None else None,
+        "overhead_peak_bytes": record.overhead_peak_bytes,
+        "cache_bytes": reading.cache_bytes if reading is not None else None,
+        "need_bytes": record.need_bytes,
+        "policy": record.policy,
+        "floor_bytes": floor,
+        "grant_bytes": record.grant_bytes,
+        "cap_bytes": record.cap_bytes,
+        "weight": record.weight,
+        "limit_bytes": plain_limit(care.limit_bytes),
+        "how": reading.how if reading is not None else None,
+    }
+
+
+def host_row(host: HostFacts, budget: Budget, cares: list[Care]) -> dict[str, object]:
+    """The host, its budget by terms, and what is promised and used."""
+    overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in cares]
+    grants = sum(care.record.grant_bytes for care in cares)
+    lent = sum(
+        max(0, overhead - care.record.grant_bytes)
+        for care, overhead in zip(cares, overheads, strict=True)
+        if overhead is not None
+    )
+    return {
+        "total_bytes": host.total_bytes,
+        "available_bytes": host.available_bytes,
+        "hugetlb_bytes": host.hugetlb_bytes,
+        "swap_total_bytes": host.swap_total_bytes,
+        "wall_limit_bytes": plain_limit(host.wall_limit_bytes),
+        "wall_unreclaimable_bytes": host.wall_unreclaimable_bytes,
+        "budget_bytes": budget.budget_bytes,
+        "reserve_bytes": budget.reserve_bytes,
+        "headroom_bytes": budget.headroom_bytes,
+        "headroom_left_bytes": budget.headroom_bytes - lent,
+        "guard_bytes": budget.guard_bytes,
+        "promised_ram_bytes": budget.promised_ram_bytes,
+        "overcommitted_bytes": budget.overcommitted_bytes,
+        "granted_bytes": grants,
+        "terms": [{"name": name, "bytes": size} for name, size in budget.terms],
+        "outsiders": [asdict(outsider) for outsider in host.outsiders],
+        "ancestors": [
+            {
+                "path": a.path,
+                "limit_bytes": plain_limit(a.limit_bytes),
+                "other_use_bytes": a.other_use_bytes,
+            }
+            for a in host.ancestors
+        ],
+        "guests": len(cares),
+    }

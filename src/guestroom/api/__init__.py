@@ -1,0 +1,1 @@
+"""The agent's door: JSON over HTTP on a unix socket, under ``/v1``."""

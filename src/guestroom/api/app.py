@@ -1,0 +1,141 @@
+"""The HTTP application: thin over the keeper, streams as one JSON object a line.
+
+``POST /v1/start`` keeps its response open: verdict first, then ``running``, then orders and the end. The
+reservation dies with that connection until the guest runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from guestroom import __version__
+from guestroom.agent.keeper import Keeper
+from guestroom.agent.request import StartRequest
+from guestroom.agent.session import Session
+from guestroom.api.models import GuestDescription, Release, Start
+from guestroom.config import OnShort
+from guestroom.errors import AgentError, GuestroomError, InputError
+
+_HTTP_STATUS = {2: 422, 3: 409}
+_FOLLOW_S = 0.25
+_LINES = "application/x-ndjson"
+
+
+def build_app(keeper: Keeper) -> FastAPI:
+    """The application over one keeper."""
+    app = FastAPI(title="guestroom", version=__version__, docs_url=None, redoc_url=None)
+    app.add_exception_handler(GuestroomError, _ours)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    sessions: set[asyncio.Task[None]] = set()
+
+    @app.get("/v1/guests")
+    async def guests() -> list[dict[str, object]]:
+        """Guests under care, by name."""
+        return keeper.guest_rows()
+
+    @app.get("/v1/guests/{name}")
+    async def guest(name: str) -> dict[str, object]:
+        """One guest under care."""
+        for row in keeper.guest_rows():
+            if row["name"] == name:
+                return row
+        raise InputError(f"no guest named {name!r} is under care", where=name[:63])
+
+    @app.get("/v1/host")
+    async def host() -> dict[str, object]:
+        """The host: budget, reserve, headroom and their terms."""
+        return await keeper.host_row()
+
+    @app.post("/v1/plan")
+    async def plan(body: GuestDescription) -> dict[str, object]:
+        """Dry run: the verdict for this guest now, and every limit that would change."""
+        return await keeper.plan(body.name, tuple(body.argv), body.readconfig, _on_short(body.on_short))
+
+    @app.post("/v1/release")
+    async def release(body: Release) -> dict[str, object]:
+        """Let a guest go: its limit stays and counts."""
+        return await keeper.release(body.name)
+
+    @app.get("/v1/events", response_model=None)
+    async def events(after: int = 0, limit: int = 1000, follow: bool = False) -> StreamingResponse | JSONResponse:
+        """What was decided and happened, oldest first; ``follow`` keeps the response open."""
+        if after < 0 or not 1 <= limit <= 10_000:
+            raise InputError("after must be 0 or more and limit 1 to 10000", where="/v1/events")
+        if not follow:
+            return JSONResponse(await keeper.events(after, limit))
+        return StreamingResponse(_follow(keeper, after), media_type=_LINES)
+
+    @app.post("/v1/start", response_model=None)
+    async def start(body: Start, request: Request) -> StreamingResponse:
+        """Ask for room and be started: lines ``verdict``, ``running``, ``recreate``, ``ended``, ``error``."""
+        session = Session()
+        wish = StartRequest(
+            name=body.name,
+            argv=tuple(body.argv),
+            readconfig=body.readconfig,
+            child_pid=body.child_pid,
+            helper_pids=tuple(body.helper_pids),
+            peer_pid=_peer_pid(request),
+            peer_uid=_peer_uid(request),
+            on_short=_on_short(body.on_short),
+        )
+        task = asyncio.ensure_future(keeper.start(wish, session))
+        sessions.add(task)
+        task.add_done_callback(sessions.discard)
+        return StreamingResponse(_encode(session.lines()), media_type=_LINES)
+
+    @app.get("/v1/guests/{name}/orders", response_model=None)
+    async def orders(name: str, request: Request) -> StreamingResponse:
+        """The lines of a start again, for a ``run`` that lost its connection (an agent that restarted)."""
+        session = Session()
+        keeper.rejoin(name, _peer_pid(request), session)
+        return StreamingResponse(_encode(session.lines()), media_type=_LINES)
+
+    return app
+
+
+def _on_short(text: str | None) -> OnShort | None:
+    return OnShort(text) if text is not None else None
+
+
+def _peer_pid(request: Request) -> int:
+    """Who asks, from the socket's credentials (``server.PeerProtocol`` puts them where a port would be)."""
+    if request.client is None or request.client.port <= 0:
+        raise AgentError("the caller's process is not known: the socket gave no credentials")
+    return request.client.port
+
+
+def _peer_uid(request: Request) -> int:
+    assert request.client is not None
+    return int(request.client.host)
+
+
+async def _encode(lines: AsyncIterator[Mapping[str, object]]) -> AsyncIterator[bytes]:
+    async for line in lines:
+        yield json.dumps(line).encode() + b"\n"
+
+
+async def _follow(keeper: Keeper, after: int) -> AsyncIterator[bytes]:
+    while True:
+        for event in await keeper.events(after, 1000):
+            after = int(str(event["number"]))
+            yield json.dumps(event).encode() + b"\n"
+        await asyncio.sleep(_FOLLOW_S)
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GuestroomError)
+    return JSONResponse(error.to_dict(), status_code=_HTTP_STATUS.get(error.exit_code, 500))
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse(InputError(f"the request is malformed: {first['msg']}", where=where).to_dict(), status_code=422)

@@ -1,0 +1,181 @@
+"""The checks behind ``guestroom doctor``: each looks at one thing, says what it found, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from guestroom.errors import GuestroomError, HostError
+from guestroom.observe import procfs
+from guestroom.observe.hierarchy import controller_mounts, find_layout
+from guestroom.ports import Files
+from guestroom.units import format_bytes
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding."""
+
+    name: str
+    level: Level
+    detail: str
+    hint: str | None = None
+
+
+def check_memory_cgroup(files: Files, cgroup: str) -> Check:
+    """Whether guestroom may make and limit cgroups here (v1)."""
+    try:
+        layout = find_layout(files, cgroup)
+    except HostError as error:
+        v2 = _has_v2(files)
+        extra = (
+            "; this host uses cgroup v2: size, divide and plan work here, run and agent need v1 memory" if v2 else ""
+        )
+        return Check("memory cgroup", Level.FAIL, error.message + extra, error.hint)
+    return Check("memory cgroup", Level.OK, f"v1, writable; guests go to {layout.memory}")
+
+
+def _has_v2(files: Files) -> bool:
+    try:
+        return "cgroup2" in files.read("/proc/self/mountinfo")
+    except OSError:
+        return False
+
+
+def check_freezer(files: Files, cgroup: str) -> Check:
+    """Whether guests can be held still."""
+    try:
+        layout = find_layout(files, cgroup)
+        mounted = "freezer" in controller_mounts(files)
+    except HostError as error:
+        return Check("freezer", Level.FAIL, error.message, error.hint)
+    if not mounted or layout.freezer is None:
+        return Check(
+            "freezer",
+            Level.FAIL,
+            "no v1 freezer hierarchy: a guest that runs into the headroom's guard could not be held",
+            "mount it: mount -t cgroup -o freezer cgroup /sys/fs/cgroup/freezer",
+        )
+    return Check("freezer", Level.OK, f"v1, writable; {layout.freezer}")
+
+
+def check_qemu(binary: str) -> Check:
+    """Whether QEMU is there, and which."""
+    path = shutil.which(binary)
+    if path is None:
+        return Check("qemu", Level.FAIL, f"{binary} is not on PATH", "install it (Debian: qemu-system-x86)")
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("qemu", Level.FAIL, f"{path} does not run: {error}")
+    return Check("qemu", Level.OK, said.splitlines()[0] if said else path)
+
+
+def check_kvm(binary: str, timeout_s: float, kernel: str | None) -> Check:
+    """Whether a guest really runs under KVM: firmware (or a kernel) is started with a time-out, nothing is assumed."""
+    if not os.path.exists("/dev/kvm"):  # noqa: PTH110
+        return Check("kvm", Level.WARN, "/dev/kvm is not there; guests run under TCG (slower, own code buffer)")
+    path = shutil.which(binary)
+    if path is None:
+        return Check("kvm", Level.WARN, "not tried: there is no QEMU")
+    port = ["-chardev", "stdio,id=probe,signal=off", "-device", "isa-debugcon,iobase=0x402,chardev=probe"]
+    if kernel is not None:
+        port = ["-serial", "stdio", "-kernel", kernel, "-append", "console=ttyS0 panic=-1"]
+    mark = b"Linux version" if kernel is not None else b"Running on"
+    argv = [path, "-accel", "kvm", "-M", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot", *port]
+    said, took_s = _until(argv, mark, timeout_s)
+    what = "a kernel" if kernel is not None else "firmware"
+    if mark in said:
+        more = "" if kernel is not None else "; whether your kernel boots was not tried (--boot KERNEL tries)"
+        return Check("kvm", Level.OK, f"{what} runs under KVM ({took_s * 1000:.0f} ms){more}")
+    hint = "use -accel tcg, or check nested virtualisation"
+    return Check("kvm", Level.WARN, f"/dev/kvm opens but {what} said nothing within {timeout_s:g} s", hint)
+
+
+def _until(argv: list[str], mark: bytes, timeout_s: float) -> tuple[bytes, float]:
+    """Run until ``mark`` is printed or time is up; what was printed and how long it took."""
+    began_s, said = time.monotonic(), b""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        fd = process.stdout.fileno()
+        while mark not in said and (left_s := began_s + timeout_s - time.monotonic()) > 0:
+            if not select.select([fd], [], [], left_s)[0]:
+                break
+            chunk = os.read(fd, 4096)
+            if not chunk:
+                break
+            said += chunk
+        process.kill()
+    return said, time.monotonic() - began_s
+
+
+def check_memory(files: Files) -> Check:
+    """Host memory and swap."""
+    try:
+        meminfo = procfs.read_meminfo(files)
+    except HostError as error:
+        return Check("memory", Level.FAIL, error.line())
+    swap = meminfo.swap_total_bytes
+    text = "swap not known" if swap is None else "no swap" if swap == 0 else f"{format_bytes(swap)} of swap"
+    available = format_bytes(meminfo.available_bytes) if meminfo.available_bytes is not None else "unknown"
+    return Check("memory", Level.OK, f"{format_bytes(meminfo.total_bytes)}, {available} available, {text}")
+
+
+def check_hugepages(files: Files) -> Check:
+    """Huge page pools: outside memory cgroups, off the budget."""
+    try:
+        pool = procfs.hugetlb_pool_bytes(files)
+    except HostError as error:
+        return Check("huge pages", Level.WARN, error.line())
+    return Check("huge pages", Level.OK, f"{format_bytes(pool)} in pools, taken off the budget" if pool else "no pools")
+
+
+def check_ksm(files: Files) -> Check:
+    """KSM makes resident RAM a moving figure."""
+    state = procfs.read_ksm(files)
+    if state is None:
+        return Check("ksm", Level.OK, "not in this kernel")
+    if state.active:
+        detail = "on: guest RAM that KSM merged is told apart by counting, which costs a look at smaps"
+        return Check("ksm", Level.WARN, detail)
+    return Check("ksm", Level.OK, "off")
+
+
+def check_libvirt() -> Check:
+    """Whether libvirt is there (its guests count against the budget)."""
+    path = shutil.which("virsh")
+    found = "installed; its guests count against the budget" if path else "not installed (not needed)"
+    return Check("libvirt", Level.OK, found)
+
+
+def check_agent(socket_path: str) -> Check:
+    """Whether the agent answers, and how its host stands."""
+    from guestroom.cli.client import AgentClient
+
+    try:
+        host = AgentClient(socket_path).get("/v1/host")
+    except GuestroomError as error:
+        return Check("agent", Level.WARN, error.message, error.hint)
+    over = host["overcommitted_bytes"]
+    text = (
+        f"{host['guests']} guests; reserve {format_bytes(host['reserve_bytes'])}, headroom "
+        f"{format_bytes(host['headroom_left_bytes'])} of {format_bytes(host['headroom_bytes'])} left, guard "
+        f"{format_bytes(host['guard_bytes'])}"
+    )
+    if over > 0:
+        hint = "stop a guest or lower the reserve"
+        return Check("agent", Level.FAIL, f"overcommitted by {format_bytes(over)}; {text}", hint)
+    return Check("agent", Level.OK, text)

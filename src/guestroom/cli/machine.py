@@ -1,0 +1,126 @@
+"""The ``Machine`` port on this host: ``observe`` and ``apply`` put together, as only a door may."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from guestroom.apply.processes import move, open_process
+from guestroom.apply.upkeep import drop_cache, oom_killers, remove_guest, set_up_wall
+from guestroom.errors import HostError, VanishedError, from_write
+from guestroom.layout import Layout
+from guestroom.observe import cgroup1, procfs
+from guestroom.observe.qmp import QmpClient
+from guestroom.observe.text import folder_inode, list_dirs
+from guestroom.ports import Clock, Files, Monitor
+
+
+class KernelMachine:
+    """``ports.Machine`` over cgroup v1 and /proc."""
+
+    def __init__(self, files: Files, layout: Layout, clock: Clock) -> None:
+        self._files = files
+        self._layout = layout
+        self._clock = clock
+
+    def start_ticks(self, pid: int) -> int:
+        """Start time of a process."""
+        return procfs.start_ticks(self._files, pid)
+
+    def parent(self, pid: int) -> int:
+        """Its parent's pid."""
+        return procfs.ppid(self._files, pid)
+
+    def cmdline(self, pid: int) -> tuple[str, ...]:
+        """Its arguments."""
+        return procfs.cmdline(self._files, pid)
+
+    def boot_id(self) -> str:
+        """Identity of this boot."""
+        return procfs.boot_id(self._files)
+
+    def pidfd(self, pid: int, start_ticks: int) -> int:
+        """A descriptor that becomes readable when exactly this process ends; the caller closes it."""
+        with open_process(pid, start_ticks) as handle:
+            return os.dup(handle.fileno())
+
+    def kill(self, pid: int, start_ticks: int, signal_number: int) -> None:
+        """Signal exactly this process; nothing happens if it is gone."""
+        with contextlib.suppress(VanishedError), open_process(pid, start_ticks) as handle:
+            handle.send(signal.Signals(signal_number))
+
+    def members(self, name: str, part: str) -> tuple[int, ...]:
+        """Pids in ``ram`` or ``vmm``; empty if the cgroup is gone."""
+        try:
+            return tuple(cgroup1.read_procs(self._files, self._part(name, part)))
+        except VanishedError:
+            return ()
+
+    def put(self, pid: int, name: str, part: str) -> None:
+        """Move a process into ``ram`` or ``vmm``, and into its freezer cgroup first."""
+        freezer = self._layout.freezer_of(name)
+        if freezer is not None:
+            move(self._files, freezer, pid)
+        move(self._files, self._part(name, part), pid)
+
+    def inode(self, name: str) -> int:
+        """Inode of the guest's cgroup."""
+        return folder_inode(self._files, self._layout.guest(name))
+
+    def frozen(self, name: str) -> bool | None:
+        """Whether it is held; None if that can't be read."""
+        freezer = self._layout.freezer_of(name)
+        if freezer is None:
+            return None
+        try:
+            return cgroup1.read_frozen(self._files, freezer)
+        except HostError:
+            return None
+
+    def guests_there(self) -> tuple[str, ...]:
+        """Names of the cgroups under the host wall; none where there is no wall."""
+        try:
+            return tuple(list_dirs(self._files, self._layout.memory))
+        except VanishedError:
+            return ()
+
+    def remove(self, name: str) -> None:
+        """Remove an empty guest's cgroups. Raises ``HostError`` saying what is in the way."""
+        report = remove_guest(self._files, self._layout, name, clock=self._clock)
+        if not report.ok:
+            raise HostError(f"cgroup not removed: {report.detail}", where=report.path)
+
+    def drop_cache(self, name: str, part: str) -> None:
+        """Let the kernel drop the page cache charged there; what it keeps, it keeps."""
+        drop_cache(self._files, self._part(name, part))
+
+    def reset_peak(self, name: str, part: str) -> None:
+        """Begin a new window of the kernel's own peak (memory.rst section 5.1: writing resets it)."""
+        path = f"{self._part(name, part)}/memory.max_usage_in_bytes"
+        try:
+            self._files.write(path, "0")
+        except OSError as error:
+            failure = from_write(error, path, "0")
+            if not isinstance(failure, VanishedError):
+                raise failure from error
+
+    def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
+        """Switch the OOM killers of these guests and of the host wall. Raises ``HostError`` if one refuses."""
+        for report in oom_killers(self._files, self._layout, names, enabled, wall=wall):
+            if not report.ok:
+                raise HostError(f"OOM killer not switched: {report.detail}", where=report.path)
+
+    def make_wall(self, limit_bytes: int) -> None:
+        """Make the host wall, or bring an existing one to this limit, its OOM killer off."""
+        report = set_up_wall(self._files, self._layout, limit_bytes, clock=self._clock)
+        if not report.ok:
+            raise HostError(f"the host wall could not be set up: {report.detail}", where=report.path)
+
+    def monitor(self, path: str, timeout_s: float) -> Monitor:
+        """Connect to our own monitor."""
+        return QmpClient(path, timeout_s)
+
+    def _part(self, name: str, part: str) -> str:
+        return self._layout.ram(name) if part == "ram" else self._layout.vmm(name)

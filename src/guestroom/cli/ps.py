@@ -1,0 +1,60 @@
+"""``guestroom ps``: the guests under care, with what each is promised, uses and is limited to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
+from guestroom.cli.output import Column, emit_json, emit_text, json_option, size_cell, table
+
+COLUMNS = (
+    Column("NAME"),
+    Column("PID", right=True),
+    Column("STATE"),
+    Column("RAM", right=True),
+    Column("OVERHEAD", right=True),
+    Column("PEAK", right=True),
+    Column("FLOOR", right=True),
+    Column("GRANT", right=True),
+    Column("LIMIT", right=True),
+    Column("NEED", right=True),
+)
+
+
+def state_text(row: dict[str, Any]) -> str:
+    """A guest's state with what is unusual about it."""
+    marks = [mark for mark in ("held", "squeezed", "released", "adopted") if row.get(mark)]
+    return str(row["state"]) + (f" ({', '.join(marks)})" if marks else "")
+
+
+def cells(row: dict[str, Any]) -> tuple[str | int | None, ...]:
+    """One guest's row of the table."""
+    limit = row["limit_bytes"]
+    return (
+        row["name"],
+        row["pid"],
+        state_text(row),
+        size_cell(row["ram_bytes"]),
+        size_cell(row["overhead_bytes"]),
+        size_cell(row["overhead_peak_bytes"]),
+        size_cell(row["floor_bytes"]),
+        size_cell(row["grant_bytes"]),
+        limit if isinstance(limit, str) else size_cell(limit),
+        size_cell(row["need_bytes"]),
+    )
+
+
+@click.command()
+@click.option("--socket", "socket_path", default=DEFAULT_SOCKET, show_default=True, help="The agent's socket.")
+@json_option
+def ps(socket_path: str, as_json: bool) -> None:
+    """List the guests under care: promised RAM, overhead in use and at its peak, floor, grant and limit."""
+    rows = AgentClient(socket_path).get("/v1/guests")
+    if as_json:
+        emit_json(rows)
+    elif rows:
+        table(COLUMNS, [cells(row) for row in rows])
+    else:
+        emit_text("no guests under care; start one with: guestroom run --name N -- qemu-system-x86_64 ...")

@@ -1,0 +1,312 @@
+"""``guestroom run`` from its first fork to QEMU's exit code.
+
+It forks the child that will be QEMU, asks the agent for room, lets the child execute the argv the agent
+prepared, and stays: signals are passed on, QEMU's exit code becomes ours, stdin and stdout are QEMU's. An
+agent that goes away does not end a running guest; an order to recreate ends QEMU and starts over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from guestroom.cli.child import WaitingChild
+from guestroom.cli.client import AgentClient, Stream, remote_error
+from guestroom.errors import AgentError, GuestroomError, InputError, LaunchError, NoRoomError
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_ERROR_KINDS: Mapping[int, type[GuestroomError]] = {2: InputError, 3: NoRoomError}
+_LAST_WORD_S = 3.0
+"""How long the agent's explanation is awaited after a QEMU that ended before it ran."""
+_REJOIN_S = 1.0
+_HELPER_READY_S = 10.0
+_HELPER_END_S = 5.0
+_RECREATE_STOP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be run."""
+
+    name: str
+    argv: tuple[str, ...]
+    readconfig: Mapping[str, str]
+    helpers: tuple[tuple[str, ...], ...]
+    helper_ready: tuple[str, ...]
+    on_short: str | None
+    verdict_fd: int | None
+    agent_lost_s: float
+
+
+class Running:
+    """One ``run``. ``go`` returns the exit code."""
+
+    def __init__(self, wish: Wish, client: AgentClient) -> None:
+        self.wish = wish
+        self.client = client
+        self.lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self._signals: list[int] = []
+        self.qemu: WaitingChild | None = None
+        self.helpers: list[WaitingChild] = []
+        self.stream: Stream | None = None
+        self.ran = False
+        self.lost_s: float | None = None
+        self.recreating_until_s: float | None = None
+        self.error: GuestroomError | None = None
+        self.monitor: str | None = None
+
+    def go(self) -> int:
+        """Start and stay; again after an order to recreate."""
+        while True:
+            self._fork()
+            for number in _FORWARDED:
+                signal.signal(number, self._on_signal)
+            try:
+                self._ask()
+                code = self._stay()
+            finally:
+                self._clean_up()
+            if self.recreating_until_s is None or self._signals:
+                break
+            self.ran, self.recreating_until_s, self.lines = False, None, queue.SimpleQueue()
+        if self.error is not None:
+            raise self.error
+        return code
+
+    # --- the start -------------------------------------------------------------------------------------
+
+    def _fork(self) -> None:
+        ours = [self._wake_r, self._wake_w] + ([self.wish.verdict_fd] if self.wish.verdict_fd is not None else [])
+        self.qemu = WaitingChild(ours)
+        self.helpers = [WaitingChild(ours) for _ in self.wish.helpers]
+
+    def _ask(self) -> None:
+        assert self.qemu is not None
+        wish = self.wish
+        body = {
+            "name": wish.name,
+            "argv": list(wish.argv),
+            "readconfig": dict(wish.readconfig),
+            "child_pid": self.qemu.pid,
+            "helper_pids": [helper.pid for helper in self.helpers],
+            "on_short": wish.on_short,
+        }
+        self._listen(self.client.stream("POST", "/v1/start", body))
+
+    def _listen(self, stream: Stream) -> None:
+        self.stream, self.lost_s = stream, None
+        lines = self.lines
+
+        def read() -> None:
+            for line in stream.lines():
+                lines.put(line)
+                self._wake()
+            lines.put(None)
+            self._wake()
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_w, b".")
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._signals.append(number)
+        self._wake()
+
+    # --- the stay --------------------------------------------------------------------------------------
+
+    def _stay(self) -> int:
+        """Wait for QEMU's end, passing on what comes meanwhile; returns its exit code."""
+        assert self.qemu is not None
+        qemu, passed = self.qemu, 0
+        while True:
+            ready, _, _ = select.select([qemu.pidfd, self._wake_r], [], [], 0.5)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_r, 4096)
+            while passed < len(self._signals):
+                self._pass_on(self._signals[passed])
+                passed += 1
+            while not self.lines.empty():
+                self._heed(self.lines.get())
+            if qemu.pidfd in ready:
+                code = qemu.reap(block=True)
+                assert code is not None
+                if not self.ran:
+                    self._last_word()
+                return code
+            self._overdue(qemu)
+
+    def _pass_on(self, number: int) -> None:
+        assert self.qemu is not None
+        if not self.ran:
+            # Nothing runs yet that could handle it: the reservation dies with us.
+            self.error = LaunchError(f"ended by signal {signal.Signals(number).name} before the guest ran")
+            self.error.exit_code = 128 + number
+            self.qemu.give_up()
+        self.qemu.signal(number)
+
+    def _heed(self, line: dict[str, Any] | None) -> None:
+        """One line from the agent."""
+        assert self.qemu is not None
+        if line is None:
+            self.lost_s = time.monotonic()
+            return
+        match line.get("event"):
+            case "verdict":
+                self._verdict(line)
+            case "running":
+                self.ran = True
+            case "recreate":
+                _say(f"{self.wish.name} is recreated: {line.get('reason')}")
+                self.recreating_until_s = time.monotonic() + _RECREATE_STOP_S
+                self.qemu.signal(signal.SIGTERM)
+            case "error":
+                kind = _ERROR_KINDS.get(int(line.get("exit_code", 1)), LaunchError)
+                self.error = remote_error(line["error"], kind)
+                self.qemu.give_up()
+            case _:
+                pass
+
+    def _verdict(self, line: dict[str, Any]) -> None:
+        assert self.qemu is not None
+        line.pop("event")
+        argv = line.pop("argv", None)
+        self.monitor = line.pop("monitor", None)
+        if self.wish.verdict_fd is not None:
+            os.write(self.wish.verdict_fd, json.dumps(line).encode() + b"\n")
+        advice = "".join(f"\nguestroom:   - {text}" for text in line.get("advice", ()) if argv is None)
+        if argv is None:
+            self.error = NoRoomError(str(line["message"]) + advice, where=self.wish.name, numbers=_numbers(line))
+            self.qemu.give_up()
+            return
+        _say(str(line["message"]))
+        self._start_helpers()
+        self.qemu.execute(argv)
+
+    def _start_helpers(self) -> None:
+        """Helpers first, QEMU when what it will connect to is there."""
+        for child, argv in zip(self.helpers, self.wish.helpers, strict=True):
+            child.execute(argv)
+        deadline_s = time.monotonic() + _HELPER_READY_S
+        for path in self.wish.helper_ready:
+            while not os.path.exists(path):  # noqa: PTH110
+                if time.monotonic() > deadline_s:
+                    _say(f"{path} did not appear within {_HELPER_READY_S:g} s; QEMU is started anyway")
+                    return
+                time.sleep(0.01)
+
+    def _last_word(self) -> None:
+        """QEMU ended before it ran: the agent knows whether it was for want of room."""
+        deadline_s = time.monotonic() + _LAST_WORD_S
+        while self.error is None and (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                line = self.lines.get(timeout=left_s)
+            except queue.Empty:
+                return
+            if line is None:
+                return
+            if line.get("event") == "error" and line.get("exit_code") != NoRoomError.exit_code:
+                return  # QEMU's own exit code and message say more than ours would
+            self._heed(line)
+
+    def _overdue(self, qemu: WaitingChild) -> None:
+        """What time brings: a recreation that takes too long, an agent that is gone."""
+        now_s = time.monotonic()
+        if self.recreating_until_s is not None and now_s > self.recreating_until_s:
+            qemu.signal(signal.SIGKILL)
+        if self.lost_s is None or self.error is not None:
+            return
+        if not self.ran and now_s - self.lost_s > self.wish.agent_lost_s:
+            if self._runs_already():
+                self.ran = True
+                return
+            self.error = AgentError(
+                "the agent went away while the guest was starting; it never ran", where=self.client.path
+            )
+            qemu.give_up()
+            qemu.signal(signal.SIGKILL)
+            return
+        if self.recreating_until_s is None and int(now_s / _REJOIN_S) != int((now_s - 0.5) / _REJOIN_S):
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        """An agent that came back took the guest back too, or ended it if it had never run."""
+        try:
+            self._listen(self.client.stream("GET", f"/v1/guests/{self.wish.name}/orders"))
+        except GuestroomError:
+            return
+
+    def _runs_already(self) -> bool:
+        """Whether QEMU's vCPUs were continued before the agent went away, asked on guestroom's own monitor."""
+        if self.monitor is None:
+            return False
+        from guestroom.observe.qmp import QmpClient  # loaded only in this rare case
+
+        try:
+            monitor = QmpClient(self.monitor, 2.0)
+            try:
+                return monitor.query_status() not in ("prelaunch", "inmigrate")
+            finally:
+                monitor.close()
+        except GuestroomError:
+            return False
+
+    def _clean_up(self) -> None:
+        """Leave nothing behind: helpers end with their QEMU, the connection closes."""
+        for child in (self.qemu, *self.helpers):
+            if child is not None:
+                child.give_up()
+        for helper in self.helpers:
+            helper.signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + _HELPER_END_S
+        for helper in self.helpers:
+            while helper.reap(block=False) is None:
+                if time.monotonic() > deadline_s:
+                    helper.signal(signal.SIGKILL)
+                time.sleep(0.01)
+        if self.qemu is not None and self.qemu.status is None and not self.ran:
+            self.qemu.signal(signal.SIGKILL)
+            self.qemu.reap(block=True)
+        if self.stream is not None:
+            self.stream.close()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"guestroom: {text}\n")
+    sys.stderr.flush()
+
+
+def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key.endswith("_bytes")} | {
+        "holders": json.dumps(line.get("holders", [])),
+        "short_of": line.get("short_of"),
+    }
+
+
+def read_configs(argv: Sequence[str]) -> dict[str, str]:
+    """Texts of the files named by ``-readconfig`` in ``argv``. Raises ``InputError`` naming the file."""
+    texts = {}
+    for option, value in pairwise(argv):
+        if option in ("-readconfig", "--readconfig"):
+            try:
+                with open(value, encoding="utf-8") as file:  # noqa: PTH123
+                    texts[value] = file.read(1 << 20)
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise InputError(f"the file of -readconfig can't be read: {reason}", where=value) from error
+    return texts
