@@ -13,6 +13,8 @@ back is charged to the cgroup it was swapped out of, mm/memcontrol.c ``mem_cgrou
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from guestroom.facts import Accounting, MemoryReading, OverheadReading
 from guestroom.units import MIB, format_bytes
 
@@ -58,12 +60,9 @@ def split_overhead(
     ``ram_counted_bytes`` (resident and swapped RAM counted in smaps at the moment of these readings) takes the place
     of RAM: ``U_ram + U_vmm - counted``; without an exact count the overhead is ``None``.
 
-    The upper bound holds whatever RAM did, given both facts above: ``U_vmm + min(U_ram, P - RAM)`` with ``P`` the
-    kernel's own peak of ``ram``. Proof: ``O = O_ram + O_vmm``, and ``O_vmm <= U_vmm``. ``O_ram <= U_ram`` as RAM
-    can't be negative. And just before the move ``ram`` was charged ``RAM + O_ram(then)`` and perhaps cache, which its
-    peak is not below, so ``O_ram(now) <= O_ram(then) <= P - RAM``. ``U_vmm`` alone would be no bound: what QEMU
-    took before its vCPUs ran stays in ``ram``. Where P is below RAM (the RAM never was in ``ram``), only the first
-    of the two holds. So nobody may reset ``ram``'s peak.
+    The upper bound holds whatever RAM did: ``U_vmm`` + the most that ``ram`` can hold beside RAM, proved in
+    ``_start_overhead_at_most``. ``U_vmm`` alone would be no bound: what QEMU took before its vCPUs ran stays in
+    ``ram``.
 
     ``kernel_peak_bytes`` puts the peak of ``vmm`` since its last reset in the place of what it is charged now: the most
     that overhead reached in between two readings. Only while RAM has not wandered, as else nobody knows how much RAM
@@ -71,45 +70,52 @@ def split_overhead(
     """
     charged_ram, charged_vmm = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
     wandered = ram_wandered(ram, ram_charged_bytes, ram_start_bytes)
-    cache = None if ram.file_bytes is None or vmm.file_bytes is None else ram.file_bytes + vmm.file_bytes
-    overhead: int | None = None
-    bound: int | None = None
-    resident: int | None = None
-    peak: int | None = None
-    if charged_ram is None or charged_vmm is None or wandered is None:
-        how = f"unknown: {_missing(ram, vmm)} could not be read"
-    elif not wandered:
-        resident = ram_charged_bytes
-        overhead = max(0, charged_ram - ram_charged_bytes + charged_vmm)
-        bound = overhead
-        if vmm.peak_bytes is not None:
-            peak = max(overhead, charged_ram - ram_charged_bytes + vmm.peak_bytes)
-        how = "unreclaimable(ram) - guest RAM + unreclaimable(vmm)"
-    else:
-        bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
-        how = f"guest RAM left ram ({_fall(charged_ram, ram_charged_bytes, ram_start_bytes)}); "
-        if ram_counted_bytes is None or not _plausible(ram_counted_bytes, ram_charged_bytes, charged_ram + charged_vmm):
-            how += "no exact count of it: upper bound unreclaimable(vmm) + most that ram can hold beside RAM"
-        else:
-            resident = ram_counted_bytes
-            overhead = max(0, charged_ram + charged_vmm - ram_counted_bytes)
-            bound = max(bound, overhead)
-            how += "unreclaimable(ram) + unreclaimable(vmm) - RAM counted in smaps (VmFlag dc)"
-    return OverheadReading(
+    unknown = OverheadReading(
         name=name,
         at_s=max(ram.at_s, vmm.at_s),
         accounting=Accounting.SPLIT,
+        overhead_bytes=None,
+        upper_bound_bytes=None,
+        ram_resident_bytes=None,
+        cache_bytes=None if ram.file_bytes is None or vmm.file_bytes is None else ram.file_bytes + vmm.file_bytes,
+        how=f"unknown: {_missing(ram, vmm)} could not be read",
+    )
+    if charged_ram is None or charged_vmm is None or wandered is None:
+        return unknown
+    if not wandered:
+        beside = charged_ram - ram_charged_bytes
+        overhead = max(0, beside + charged_vmm)
+        return replace(
+            unknown,
+            overhead_bytes=overhead,
+            upper_bound_bytes=overhead,
+            ram_resident_bytes=ram_charged_bytes,
+            how="unreclaimable(ram) - guest RAM + unreclaimable(vmm)",
+            kernel_peak_bytes=None if vmm.peak_bytes is None else max(overhead, beside + vmm.peak_bytes),
+        )
+    bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
+    fall = f"guest RAM left ram ({_fall(charged_ram, ram_charged_bytes, ram_start_bytes)}); "
+    charged = charged_ram + charged_vmm
+    if ram_counted_bytes is None or not _plausible(ram_counted_bytes, ram_charged_bytes, charged):
+        how = fall + "no exact count of it: upper bound unreclaimable(vmm) + most that ram can hold beside RAM"
+        return replace(unknown, upper_bound_bytes=bound, how=how)
+    overhead = max(0, charged - ram_counted_bytes)
+    return replace(
+        unknown,
         overhead_bytes=overhead,
-        upper_bound_bytes=bound,
-        ram_resident_bytes=resident,
-        cache_bytes=cache,
-        how=how,
-        kernel_peak_bytes=peak,
+        upper_bound_bytes=max(bound, overhead),
+        ram_resident_bytes=ram_counted_bytes,
+        how=fall + "unreclaimable(ram) + unreclaimable(vmm) - RAM counted in smaps (VmFlag dc)",
     )
 
 
 def _start_overhead_at_most(ram: MemoryReading, charged_ram: int, ram_charged_bytes: int) -> int:
-    """Most overhead that can sit in ``ram``: see the proof in ``split_overhead``."""
+    """Most overhead that can sit in ``ram``: ``min(U_ram, P - RAM)`` with ``P`` the kernel's own peak of ``ram``.
+
+    Proof: ``O_ram <= U_ram``, as RAM can't be negative. And just before the move ``ram`` was charged
+    ``RAM + O_ram(then)`` and perhaps cache, which its peak is not below, so ``O_ram(now) <= O_ram(then) <= P - RAM``.
+    Therefore nobody may reset this peak. Where P is below RAM (the RAM never was in ``ram``), only the first holds.
+    """
     if ram.peak_bytes is None or ram.peak_bytes < ram_charged_bytes:
         return charged_ram
     return min(charged_ram, ram.peak_bytes - ram_charged_bytes)
