@@ -77,7 +77,7 @@ _LIBVIRT_UNITS = (
     | {f"{letter}b": 10 ** (3 * (i + 1)) for i, letter in enumerate("kmgtpe")}
 )
 
-_NUMBER = re.compile(r"(?P<whole>[0-9]{1,20})(?:\.(?P<fraction>[0-9]{1,18}))?(?P<unit>[A-Za-z]*)\Z")
+_NUMBER = re.compile(r"(?P<whole>[0-9]{1,20})(?:\.(?P<fraction>[0-9]{1,18}))?(?P<space> *)(?P<unit>[A-Za-z]*)\Z")
 _LARGEST = 2**63 - 1
 
 
@@ -86,13 +86,14 @@ def parse_size(text: str, dialect: Dialect, *, default_unit_bytes: int | None = 
 
     ``default_unit_bytes`` is the unit of a bare number where the place defines one (QEMU's ``-m 512`` is
     MiB: pass ``MIB``); without it a bare number is bytes, except in libvirt's dialect, where it is KiB
-    (libvirt formatdomain, ``memory``). Fractions are accepted where the dialect accepts them, and only if
-    they come to whole bytes. Raises ``SizeError`` with the text quoted for anything else, including
-    negative, empty, hexadecimal, exponent and over-large sizes.
+    (libvirt formatdomain, ``memory``). Fractions are accepted only if they come to whole bytes, except in
+    QEMU's dialect, which cuts them to bytes (``qemu_strtosz``; QEMU starts with ``-m 1.1G``). Raises
+    ``SizeError`` with the text quoted for anything else, including negative, empty, hexadecimal, exponent and
+    over-large sizes.
     """
     stripped = text.strip() if dialect is not Dialect.GUESTROOM else text
-    match = _NUMBER.match(stripped.replace(" ", "") if dialect is Dialect.LIBVIRT else stripped)
-    if match is None:
+    match = _NUMBER.match(stripped)
+    if match is None or (match["space"] and dialect is not Dialect.LIBVIRT):
         raise SizeError(text, dialect.value, _why_not(stripped))
     unit_text = match["unit"]
     unit_bytes = _unit_bytes(text, unit_text, dialect, default_unit_bytes)
@@ -100,7 +101,7 @@ def parse_size(text: str, dialect: Dialect, *, default_unit_bytes: int | None = 
     digits: int = int(match["whole"] + (fraction or ""))
     scale: int = 10 ** len(fraction or "")
     total, rest = divmod(digits * unit_bytes, scale)
-    if rest or (fraction and unit_bytes == 1):
+    if (rest and dialect is not Dialect.QEMU) or (fraction and unit_bytes == 1):
         raise SizeError(text, dialect.value, "it does not come to whole bytes")
     if total > _LARGEST or whole > _LARGEST:
         raise SizeError(text, dialect.value, "it is larger than 2^63 - 1 bytes")
@@ -125,7 +126,7 @@ def _unit_bytes(text: str, unit: str, dialect: Dialect, default: int | None) -> 
             table, unit = {"": KIB} | _LIBVIRT_UNITS, unit.lower()
     if unit in table:
         return table[unit]
-    number = text.strip()[: len(text.strip()) - len(unit)]
+    number = text.strip()[: len(text.strip()) - len(unit)].rstrip()
     if dialect is Dialect.GUESTROOM and unit.upper().rstrip("B") in ("K", "M", "G", "T"):
         letter = unit[0].upper()
         power = "KMGT".index(letter) + 1
