@@ -1,0 +1,36 @@
+"""Actions as data: which writes shrink, which outcomes hold."""
+
+from typing import get_args
+
+import pytest
+
+from guestroom.actions import Action, Outcome, OutcomeKind, SetLimit, SetWall, StartGuest
+from guestroom.units import MIB, UNLIMITED, Limit
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shrinks"),
+    [
+        (10 * MIB, 9 * MIB, True),
+        (10 * MIB, 10 * MIB, False),
+        (9 * MIB, 10 * MIB, False),
+        (UNLIMITED, 9, True),
+        (None, 9, True),
+    ],
+)
+def test_a_write_shrinks_when_it_lowers_or_may_lower(before: Limit | None, after: int, shrinks: bool) -> None:
+    """From unlimited or unknown every limit is a shrink: it takes the careful path (P3)."""
+    assert SetLimit("a", before, after, 0, 0, 0, "why").is_shrink is shrinks
+    assert SetWall(before, after, "why").is_shrink is shrinks
+
+
+@pytest.mark.parametrize("kind", list(OutcomeKind))
+def test_only_done_holds(kind: OutcomeKind) -> None:
+    """Skipped, busy and every failure leave the action undone."""
+    assert Outcome(StartGuest("a", 1, 2, "why"), kind, "detail").ok is (kind is OutcomeKind.DONE)
+
+
+def test_every_action_carries_its_reason() -> None:
+    """A decision that can't say why is not one (P10)."""
+    for action in get_args(Action):
+        assert "reason" in action.__dataclass_fields__
