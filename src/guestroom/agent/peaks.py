@@ -2,8 +2,8 @@
 
 A sample once a second misses what happens between two of them: 259 MiB seen where the kernel had 311
 (measured at 20 Hz). The kernel's peak (v1 ``memory.max_usage_in_bytes``, reset per window) misses nothing
-but counts page cache, so it is used only where no page cache blurs it; otherwise the largest gap between
-two samples is added to what was sampled (DESIGN, word "peak").
+but counts page cache, so it is exact only where no page cache blurs it; otherwise the largest gap between
+two samples is added to what was sampled, up to that peak (DESIGN, word "peak").
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ class PeakWindow:
         if self._last is not None:
             self._largest_gap = max(self._largest_gap, overhead_bytes - self._last)
         self._last = overhead_bytes
-        exact = kernel_peak_bytes is not None and cache_bytes is not None and cache_bytes <= _BLUR_BYTES
-        seen = max(overhead_bytes, kernel_peak_bytes or 0) if exact else overhead_bytes + self._largest_gap
+        if kernel_peak_bytes is None:
+            seen = overhead_bytes + self._largest_gap
+        elif cache_bytes is not None and cache_bytes <= _BLUR_BYTES:
+            seen = max(overhead_bytes, kernel_peak_bytes)
+        else:
+            # The kernel's peak counts page cache, so it is a bound from above on what was missed.
+            seen = max(overhead_bytes, min(overhead_bytes + self._largest_gap, kernel_peak_bytes))
         if self._halves and at_s - self._halves[-1][0] < self.half_s:
             began_s, peak = self._halves[-1]
             self._halves[-1] = (began_s, max(peak, seen))
