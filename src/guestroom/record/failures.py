@@ -33,7 +33,8 @@ _HINTS = {
     "SQLITE_IOERR_SHMSIZE": _ROOM,
     "SQLITE_IOERR": _DISK,
 }
-_ENTRY = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_RANGE")
+# By type, not by code: Python 3.11 has no name for SQLITE_CONSTRAINT_DATATYPE, which STRICT tables raise.
+_ENTRY = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _OS_HINTS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -49,11 +50,7 @@ _OS_HINTS = {
 def from_sqlite(error: sqlite3.Error, path: str, doing: str) -> LedgerError:
     """The ledger's error for what SQLite said while ``doing``."""
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
-    kind = (
-        EntryError
-        if name.startswith(_ENTRY) or isinstance(error, (sqlite3.InterfaceError, sqlite3.ProgrammingError))
-        else LedgerError
-    )
+    kind = EntryError if isinstance(error, _ENTRY) else LedgerError
     hint = next((text for code, text in _HINTS.items() if name.startswith(code)), _DISK)
     number = errno.ENOSPC if hint is _ROOM else None
     told = f"ENOSPC, {name}" if number is not None else name

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestroom.ports import Ledger
+from guestroom.record import PatientLedger, SqliteLedger, open_ledger
+from guestroom.testing.clock import ManualClock
+from guestroom.testing.ledger import MemoryLedger
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock moved by hand."""
+    return ManualClock()
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> str:
+    """A state folder that is not there yet."""
+    return str(tmp_path / "state")
+
+
+@pytest.fixture
+def sqlite(state_dir: str, clock: ManualClock) -> Iterator[SqliteLedger]:
+    """An open ledger in SQLite."""
+    with open_ledger(state_dir, clock=clock) as ledger:
+        yield ledger
+
+
+@pytest.fixture(params=["sqlite", "memory", "patient"])
+def ledger(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Ledger]:
+    """Every kind of ledger, one after the other: the contract tests run on each."""
+    kind: Ledger
+    if request.param == "memory":
+        kind = MemoryLedger(clock)
+    else:
+        kind = request.getfixturevalue("sqlite")
+        if request.param == "patient":
+            kind = PatientLedger(kind, clock)
+    yield kind
+    kind.close()
