@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from guestroom.decide.admit import admit
+from guestroom.decide.admit import admit, returned
 from guestroom.decide.budget import Budget, budget
 from guestroom.decide.divide import Claim, Division, divide
 from guestroom.decide.floor import floor_bytes, lent_floor_bytes
-from guestroom.decide.hold import Excess, headroom_left, hold
+from guestroom.decide.hold import Excess, headroom_left, hold, let_go
 from guestroom.decide.plan import Plan, plan, plan_again
 from guestroom.decide.rebalance import divide_again, steps
+from guestroom.decide.reconcile import Adopt, Finding, Finish, Foreign, Found, KeepHold, KeepPlace, Thaw, reconcile
+from guestroom.decide.rollback import stays, undo
 
 __all__ = [
+    "Adopt",
     "Budget",
     "Claim",
     "Division",
     "Excess",
+    "Finding",
+    "Finish",
+    "Foreign",
+    "Found",
+    "KeepHold",
+    "KeepPlace",
     "Plan",
+    "Thaw",
     "admit",
     "budget",
     "divide",
@@ -24,7 +34,12 @@ __all__ = [
     "headroom_left",
     "hold",
     "lent_floor_bytes",
+    "let_go",
     "plan",
     "plan_again",
+    "reconcile",
+    "returned",
+    "stays",
     "steps",
+    "undo",
 ]

@@ -177,3 +177,22 @@ def _verdict(
         advice=hints,
         message=message,
     )
+
+
+def returned(newcomer: Newcomer, grant_bytes: int, limit_bytes: int, message: str) -> Verdict:
+    """The verdict of a recreated guest that comes back under the grant kept for it: nothing is decided again."""
+    return Verdict(
+        kind=VerdictKind.ADMIT,
+        name=newcomer.name,
+        need_bytes=newcomer.need_bytes,
+        grant_bytes=grant_bytes,
+        limit_bytes=limit_bytes,
+        left_bytes=grant_bytes,
+        short_bytes=0,
+        short_of="",
+        grants=(),
+        holders=(),
+        recreate=(),
+        advice=(),
+        message=message,
+    )

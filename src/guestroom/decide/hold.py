@@ -97,3 +97,8 @@ def _releases(least_above_first: Iterable[Excess], left_bytes: int, guard_bytes:
             room_bytes -= max(1, hysteresis(guard_bytes))
             releases.append(LetGo(excess.name, f"there is headroom again: {format_bytes(left_bytes)} is left"))
     return releases
+
+
+def let_go(name: str, reason: str) -> LetGo:
+    """A release for another reason than headroom: it is let out of care, or only an interrupted step froze it."""
+    return LetGo(name, reason)

@@ -11,6 +11,7 @@ from guestroom.decide.admit import admit
 from guestroom.decide.budget import Budget, budget
 from guestroom.decide.rebalance import divide_again, steps
 from guestroom.facts import GuestFacts, HostFacts, Newcomer
+from guestroom.units import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +32,33 @@ def plan(
     now_s: float,
     *,
     burst_bytes: int = 0,
+    wall_bytes: Limit | None = None,
 ) -> Plan:
     """What the start of ``newcomer`` would change; no actions where it is refused.
 
-    ``burst_bytes`` is the largest burst one guest can make, the newcomer included.
+    ``burst_bytes`` is the largest burst one guest can make, the newcomer included; ``wall_bytes`` the host wall now,
+    where the caller knows it better than ``host``.
     """
     others = tuple(guest for guest in guests if guest.name != newcomer.name)
     verdict = admit(newcomer, others, host, settings, now_s, burst_bytes=burst_bytes)
     total = budget(host, others, settings, newcomer=newcomer, burst_bytes=burst_bytes)
-    actions = steps(verdict.grants, others, total, settings, newcomer=newcomer, verdict=verdict, now_s=now_s)
+    actions = steps(
+        verdict.grants, others, total, settings, newcomer=newcomer, verdict=verdict, now_s=now_s, wall_bytes=wall_bytes
+    )
     return Plan(verdict, verdict.grants, actions, total)
 
 
 def plan_again(
-    guests: Iterable[GuestFacts], host: HostFacts, settings: Settings, now_s: float, *, burst_bytes: int = 0
+    guests: Iterable[GuestFacts],
+    host: HostFacts,
+    settings: Settings,
+    now_s: float,
+    *,
+    burst_bytes: int = 0,
+    wall_bytes: Limit | None = None,
 ) -> Plan:
     """What changes after a stop, with changed settings, or because floors moved; no newcomer."""
     present = tuple(guests)
     total = budget(host, present, settings, burst_bytes=burst_bytes)
     grants = divide_again(present, total, settings, now_s, host.page_bytes)
-    return Plan(None, grants, steps(grants, present, total, settings, now_s=now_s), total)
+    return Plan(None, grants, steps(grants, present, total, settings, now_s=now_s, wall_bytes=wall_bytes), total)

@@ -7,6 +7,7 @@ after each step grants and headroom fit the reserve and the host wall fits the b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from guestroom.actions import (
     Action,
@@ -26,7 +27,7 @@ from guestroom.decide.budget import Budget, under_wall
 from guestroom.decide.claims import claim_of, divide_room, least_bytes, limit_bytes
 from guestroom.decide.floor import floor_bytes
 from guestroom.facts import GuestFacts, Newcomer
-from guestroom.units import MIB, PAGE_BYTES, format_bytes, round_down, round_up
+from guestroom.units import MIB, PAGE_BYTES, Limit, format_bytes, round_down, round_up
 
 _DEAD_BAND_BYTES = MIB
 """Smaller changes are not worth a kernel write (DESIGN, The division), nor is anything under 1 % of the grant."""
@@ -63,13 +64,17 @@ def steps(
     newcomer: Newcomer | None = None,
     verdict: Verdict | None = None,
     now_s: float,
+    wall_bytes: Limit | None = None,
 ) -> tuple[Action, ...]:
     """The ordered actions that bring ``guests`` to ``grants``, and the newcomer into its cgroups.
 
     Guests shrink, victims stop, the wall falls, the wall rises, guests grow, the newcomer's cgroups are made, it
     starts. ``budget`` is the one the grants were divided from (with the newcomer where there is one). Changes
-    under max(1 MiB, 1 %) are left out unless another's room depends on them. A refusal has no steps.
+    under max(1 MiB, 1 %) are left out unless another's room depends on them. A refusal has no steps. ``wall_bytes`` is
+    the host wall now, where that is known better than by the budget.
     """
+    if wall_bytes is not None:
+        budget = replace(budget, wall_from_bytes=wall_bytes)
     if verdict is not None and verdict.kind is VerdictKind.REFUSE:
         return ()
     present = under_wall(guests)
