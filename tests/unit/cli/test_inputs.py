@@ -40,10 +40,18 @@ def test_what_cannot_be_read_is_wrong_input_with_its_name(path: str) -> None:
     assert caught.value.where == path
 
 
-def test_an_endless_file_ends() -> None:
-    """``/dev/zero`` is read up to the limit and refused."""
+def test_an_endless_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endless stdin is read up to one byte more than allowed and refused."""
+
+    class Endless(io.BytesIO):
+        def read(self, most: int | None = -1, /) -> bytes:
+            assert most is not None
+            assert 0 < most <= MIB + 1, "read without a limit"
+            return b"x" * most
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
     with pytest.raises(InputError, match=r"larger than 1\.0 MiB"):
-        read_text("/dev/zero", most_bytes=MIB)
+        read_text("-", most_bytes=MIB)
 
 
 def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from guestroom.cli.main import COMMANDS, cli, wants_json
 from guestroom.errors import HostError, InputError, NoRoomError
 
 PYTHON = [sys.executable, "-m", "guestroom"]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""Output that can't be written then fails late, at the flush, as it does for users."""
 
 
 def run(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -189,7 +191,13 @@ def test_a_full_disk_is_said_and_not_swallowed() -> None:
     """Output that could not be written is a failure with one line."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PYTHON, "size", "--ram", "1GiB"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            [*PYTHON, "size", "--ram", "1GiB"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=BUFFERED,
+            text=True,
+            timeout=60,
+            check=False,
         )
     assert (done.returncode, done.stderr) == (1, "guestroom: failed: No space left on device\n")
 
@@ -199,7 +207,13 @@ def test_a_reader_that_has_gone_is_no_drama() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        [*PYTHON, "size", "--ram", "1GiB"], stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        [*PYTHON, "size", "--ram", "1GiB"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        env=BUFFERED,
+        text=True,
+        timeout=60,
+        check=False,
     )
     os.close(write_end)
     assert done.stderr == ""
