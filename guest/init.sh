@@ -26,13 +26,14 @@ while read -r module; do
     fi
 done </modules/order
 
-option() { # NAME DEFAULT
+option() { # NAME DEFAULT; given twice, the last one holds, as for the kernel's own
+    value=$2
     for word in $(cat /proc/cmdline); do
         case "$word" in
-        "guestroom.$1="*) echo "${word#*=}" && return ;;
+        "guestroom.$1="*) value=${word#*=} ;;
         esac
     done
-    echo "$2"
+    echo "$value"
 }
 
 start_io() { # DEPTHxJOBS
