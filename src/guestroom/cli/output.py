@@ -38,8 +38,13 @@ def json_option(command: _F) -> _F:
 
 
 def emit_text(text: str) -> None:
-    """Print ``text`` and a newline on stdout. Raises ``HostError`` without a stdout, ``OSError`` when writing fails."""
-    _stdout().write(text + "\n")
+    """Print ``text`` and a newline on stdout, at once: whoever follows events through a pipe sees each as it happens.
+
+    Raises ``HostError`` without a stdout, ``OSError`` when writing fails.
+    """
+    out = _stdout()
+    out.write(text + "\n")
+    out.flush()
 
 
 def emit_json(obj: object) -> None:
@@ -47,8 +52,7 @@ def emit_json(obj: object) -> None:
 
     ASCII only, and NaN or infinity is a programming error (``ValueError``), so that every JSON reader takes it.
     """
-    out = _stdout()
-    out.write(json.dumps(obj, allow_nan=False, indent=2 if out.isatty() else None) + "\n")
+    emit_text(json.dumps(obj, allow_nan=False, indent=2 if _stdout().isatty() else None))
 
 
 def note(text: str) -> None:

@@ -42,6 +42,16 @@ def test_json_is_indented_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.getvalue() == '{\n  "a": 1\n}\n'
 
 
+def test_lines_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed into a pipe is not kept back until the command ends."""
+    kept = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(kept)))
+    emit_text("a")
+    assert kept.getvalue() == b"a\n"
+    emit_json({})
+    assert kept.getvalue() == b"a\n{}\n"
+
+
 def test_nan_never_reaches_a_reader() -> None:
     """NaN is no JSON: printing it is a programming error, not a document."""
     with pytest.raises(ValueError, match="not JSON compliant"):
