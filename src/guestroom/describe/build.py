@@ -46,7 +46,7 @@ def guest_from(settings: Settings) -> Guest:
         mem_lock=locked(settings),
         hugepages=_hugepages(settings, memory),
         paused="S" in settings.flags,
-        incoming=any(True for _ in settings.of("incoming")),
+        incoming=bool(settings.of("incoming")),
         daemonize="daemonize" in settings.flags,
         source=settings.source,
         unknown=tuple(settings.unknown),

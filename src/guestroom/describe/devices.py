@@ -169,12 +169,12 @@ def read_counts(settings: Settings) -> Counts:
     return Counts(
         iothreads=sum(entry.get("qom-type") == "iothread" for entry in settings.of("object")),
         shares=sum(driver.startswith(("vhost-user-fs", "virtio-9p")) for driver in drivers)
-        + sum(1 for _ in settings.of("virtfs")),
+        + len(settings.of("virtfs")),
         usb_controllers=sum(_USB_CONTROLLERS.match(driver) is not None for driver in drivers)
-        + _on(board_usb, "usbdevice" in {entry.group for entry in settings.entries}),
+        + _on(board_usb, bool(settings.of("usbdevice"))),
         usb_devices=sum(driver.startswith("usb-") and driver not in _NOT_USB_DEVICES for driver in drivers)
-        + sum(1 for _ in settings.of("usbdevice")),
-        tpm=any(True for _ in settings.of("tpmdev")) or any(driver.startswith("tpm-") for driver in drivers),
+        + len(settings.of("usbdevice")),
+        tpm=bool(settings.of("tpmdev")) or any(driver.startswith("tpm-") for driver in drivers),
         balloon=any(driver.startswith("virtio-balloon") for driver in drivers)
         or (settings.text("balloon", "type") or "none").startswith("virtio"),
     )

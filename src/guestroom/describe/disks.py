@@ -54,6 +54,7 @@ def read_disks(settings: Settings) -> tuple[Disk, ...]:
     """Every disk, in the order its device (or, without one, its drive) was described."""
     drives = {_drive_id(entry, n): entry for n, entry in enumerate(settings.of("drive"))}
     nodes = {name: entry for entry in settings.of("blockdev") if (name := entry.get("node-name"))}
+    adapters = [each for each in settings.of("device") if (each.get("driver") or "").startswith("virtio-scsi")]
     used: set[str] = set()
     disks = []
     for device in settings.of("device"):
@@ -65,7 +66,8 @@ def read_disks(settings: Settings) -> tuple[Disk, ...]:
         if backend is not None:
             used.add(backend)
             disk = _back_end(settings, backend, drives, nodes)
-        disks.append(_front_end(settings, device, replace(disk, id=device.id or disk.id, interface=interface)))
+        disk = replace(disk, id=device.id or disk.id, interface=interface)
+        disks.append(_front_end(settings, device, disk, _adapter(device, adapters)))
     disks += [
         replace(_from_drive(settings, entry), interface=_drive_interface(settings, entry))
         for identity, entry in drives.items()
@@ -96,24 +98,22 @@ def _back_end(settings: Settings, name: str, drives: dict[str, Entry], nodes: di
     return Disk(id=name)
 
 
-def _front_end(settings: Settings, device: Entry, disk: Disk) -> Disk:
+def _front_end(settings: Settings, device: Entry, disk: Disk, adapter: Entry | None) -> Disk:
     """Add what the device says about queues, and what kind of medium it is."""
     cdrom = disk.cdrom or device.get("driver") in ("ide-cd", "scsi-cd")
     read_only = disk.read_only or cdrom
     queues = _positive(settings.device_value(device, "num-queues", "num_queues", "max_ioqpairs"))
-    if disk.interface == "scsi" and (controller := _controller(settings, device)):
-        queues = _positive(settings.device_value(controller, "num_queues"))
-        return replace(
-            disk, cdrom=cdrom, read_only=read_only, queues=queues, queue_size=_scsi_depth(settings, controller)
-        )
+    if disk.interface == "scsi" and adapter is not None:
+        queues = _positive(settings.device_value(adapter, "num_queues"))
+        return replace(disk, cdrom=cdrom, read_only=read_only, queues=queues, queue_size=_scsi_depth(settings, adapter))
     size = _positive(settings.device_value(device, "queue-size"))
     return replace(disk, cdrom=cdrom, read_only=read_only, queues=queues, queue_size=size)
 
 
-def _scsi_depth(settings: Settings, controller: Entry) -> int | None:
+def _scsi_depth(settings: Settings, adapter: Entry) -> int | None:
     """Requests of one disk in flight: its share of the adapter, and never more than the adapter's queue."""
-    share = _positive(settings.device_value(controller, "cmd_per_lun"))
-    queue = _positive(settings.device_value(controller, "virtqueue_size"))
+    share = _positive(settings.device_value(adapter, "cmd_per_lun"))
+    queue = _positive(settings.device_value(adapter, "virtqueue_size"))
     return None if share is None and queue is None else min(share or _CMD_PER_LUN, queue or _VIRTQUEUE_SIZE)
 
 
@@ -121,9 +121,8 @@ def _positive(value: Value | None) -> int | None:
     return (value.number() or None) if value else None
 
 
-def _controller(settings: Settings, disk: Entry) -> Entry | None:
+def _adapter(disk: Entry, adapters: list[Entry]) -> Entry | None:
     """The virtio-scsi adapter a SCSI disk sits on: the one its bus names, else the only one."""
-    adapters = [each for each in settings.of("device") if (each.get("driver") or "").startswith("virtio-scsi")]
     bus = disk.get("bus")
     if bus is not None:
         named = bus.rpartition(".")[0] or bus

@@ -134,7 +134,7 @@ def _take(settings: Settings, option: Option, read_file: ReadFile | None) -> Non
 def _add(settings: Settings, option: Option, group: str, values: dict[str, str]) -> None:
     if group == "machine":
         values = {key.replace("_", "-"): text for key, text in values.items()}
-    settings.entries.append(Entry(group, values, option.where, values.get("id"), index=option.index))
+    settings.add(Entry(group, values, option.where, values.get("id"), index=option.index))
 
 
 def _global(text: str) -> dict[str, str]:
@@ -149,15 +149,11 @@ def _global(text: str) -> dict[str, str]:
 def _set(settings: Settings, option: Option, text: str) -> None:
     """``-set group.id.key=value``: change what was said before (``qemu_set_option``)."""
     match = _SET.fullmatch(text)
-    if match is None or match["group"] in _NOT_SETTABLE:
+    done = False
+    if match is not None and match["group"] not in _NOT_SETTABLE:
+        done = settings.change(match["group"], match["id"], match["key"], match["value"], option.where)
+    if not done:
         settings.unknown.append(option.text)
-        return
-    for position, entry in enumerate(settings.entries):
-        if entry.group == match["group"] and entry.id == match["id"]:
-            values = {**entry.values, match["key"]: match["value"]}
-            settings.entries[position] = Entry(entry.group, values, option.where, entry.id, index=entry.index)
-            return
-    settings.unknown.append(option.text)
 
 
 def _read_config(settings: Settings, option: Option, path: str, read_file: ReadFile | None) -> None:
@@ -173,4 +169,5 @@ def _read_config(settings: Settings, option: Option, path: str, read_file: ReadF
             where=option.where,
             hint="give a file that can be read, or leave -readconfig out",
         ) from error
-    settings.entries.extend(parse_sections(text, path))
+    for entry in parse_sections(text, path):
+        settings.add(entry)

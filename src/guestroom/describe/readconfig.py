@@ -86,4 +86,7 @@ def _place(file: str | None, line: int) -> str:
 
 def settings_from_text(text: str) -> Settings:
     """Settings of a configuration file that stands for itself."""
-    return Settings(source="readconfig", entries=parse_sections(text))
+    settings = Settings(source="readconfig")
+    for entry in parse_sections(text):
+        settings.add(entry)
+    return settings

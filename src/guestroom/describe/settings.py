@@ -8,8 +8,8 @@ it was written, so an error can say so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from guestroom.describe.options import quoted
@@ -126,32 +126,59 @@ class Entry:
 
 @dataclass(slots=True)
 class Settings:
-    """All that a description says. Built up by one reader, then only read."""
+    """All that a description says. Built up by one reader, then only read.
+
+    Entries are kept by group: a hostile command line of thousands of devices must not take quadratic time.
+    """
 
     source: str
     program: str | None = None
-    entries: list[Entry] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     """Options without an argument, without dashes."""
     unread: list[Value] = field(default_factory=list)
     """Configuration files that nobody read: what they set is unknown."""
     unknown: list[str] = field(default_factory=list)
+    _groups: dict[str, list[tuple[int, Entry]]] = field(default_factory=dict)
+    _globals: dict[tuple[str, str], Value] = field(default_factory=dict)
+    _count: int = 0
 
     @property
     def partial(self) -> bool:
         """True where other parts of the description exist and were not seen: defaults can't be assumed."""
         return bool(self.unread) or self.source == "readconfig"
 
-    def of(self, *groups: str) -> Iterator[Entry]:
-        """Entries of these groups, in order."""
-        return (entry for entry in self.entries if entry.group in groups)
+    def add(self, entry: Entry) -> None:
+        """Put an entry after all others."""
+        self._groups.setdefault(entry.group, []).append((self._count, entry))
+        self._count += 1
+        if entry.group == "global":
+            driver, key = entry.get("driver") or "", entry.get("property") or ""
+            self._globals[driver, key] = Value(key, entry.get("value") or "", entry.where)
+
+    def change(self, group: str, identity: str, key: str, text: str, where: str) -> bool:
+        """Set one value of an entry that is there; False where it is not."""
+        entries = self._groups.get(group, [])
+        for place, (order, entry) in enumerate(entries):
+            if entry.id == identity:
+                lines = {each: line for each, line in entry.lines.items() if each != key}
+                changed = replace(entry, values={**entry.values, key: text}, where=where, lines=lines)
+                entries[place] = (order, changed)
+                return True
+        return False
+
+    def of(self, *groups: str) -> list[Entry]:
+        """Entries of these groups, in the order they were written."""
+        if len(groups) == 1:
+            return [entry for _, entry in self._groups.get(groups[0], [])]
+        found = [each for group in groups for each in self._groups.get(group, [])]
+        return [entry for _, entry in sorted(found, key=lambda each: each[0])]
 
     def last(self, group: str, key: str) -> Value | None:
         """The value that counts in a group QEMU merges: the last one."""
-        found = None
-        for entry in self.of(group):
-            found = entry.value(key) or found
-        return found
+        for _, entry in reversed(self._groups.get(group, [])):
+            if value := entry.value(key):
+                return value
+        return None
 
     def text(self, group: str, key: str) -> str | None:
         """Text of the value that counts."""
@@ -160,13 +187,12 @@ class Settings:
 
     def device_value(self, device: Entry, *keys: str) -> Value | None:
         """A device's property: its own, else the last ``-global`` for its driver or the driver's base type."""
+        driver = device.get("driver") or ""
         for key in keys:
             if own := device.value(key):
                 return own
-        driver = device.get("driver") or ""
-        kinds = {driver, driver.removesuffix("-pci") + "-device"}
-        found = None
-        for entry in self.of("global"):
-            if entry.get("driver") in kinds and entry.get("property") in keys:
-                found = Value(entry.values["property"], entry.get("value") or "", entry.where)
-        return found
+        for key in keys:
+            for kind in (driver, driver.removesuffix("-pci") + "-device"):
+                if default := self._globals.get((kind, key)):
+                    return default
+        return None

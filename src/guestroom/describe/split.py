@@ -85,7 +85,7 @@ def prepare(
     rewriter = _Rewriter(argv, split.options, settings, memory, tuple(huge_paths))
     rewriter.back_ram()
     rewriter.drop_global_switch()
-    own_stop = "S" not in settings.flags and not any(True for _ in settings.of("incoming"))
+    own_stop = "S" not in settings.flags and not settings.of("incoming")
     added = (["-S"] if own_stop else []) + _default_monitor(settings) + _own_monitor(monitor_path)
     blocks = rewriter.blocks
     later_bytes = max(0, (memory.ram_bytes or 0) - sum(block.size_bytes for block in blocks) - rewriter.untouched_bytes)
@@ -157,7 +157,7 @@ def _default_monitor(settings: Settings) -> list[str]:
         return []
     if "nographic" not in settings.flags:
         return ["-monitor", "vc:80Cx24C"]
-    serial = any(True for _ in settings.of("serial"))
+    serial = bool(settings.of("serial"))
     drivers = {entry.get("driver") for entry in settings.of("device", "global")}
     return ["-monitor", "stdio"] if serial or "isa-serial" in drivers else ["-serial", "mon:stdio"]
 
