@@ -1,0 +1,1 @@
+"""What is to be decided, and the numbers it is decided by."""
