@@ -193,6 +193,15 @@ def test_quiet_readings_are_thinned(ledger: Ledger) -> None:
     assert len(ledger.readings("a")) == 3
 
 
+def test_a_guest_started_again_is_read_anew(ledger: Ledger) -> None:
+    """The first reading of the next guest of a name is kept, however like the last of the former."""
+    for _ in range(2):
+        ledger.put_guest(record("a"))
+        assert ledger.reading(reading(), 5, 4) is True
+        assert ledger.reading(reading(), 5, 4) is False
+        ledger.remove_guest("a", "exited")
+
+
 def test_readings_are_found_by_guest_and_time(ledger: Ledger) -> None:
     """A window of one guest's past holds that and nothing else."""
     for i in range(5):

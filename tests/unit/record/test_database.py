@@ -117,6 +117,15 @@ def test_a_writer_from_outside_is_waited_for_and_named(database: Database) -> No
     put(database, EVENT)
 
 
+def test_a_transaction_holds_the_write_lock_from_its_beginning(database: Database) -> None:
+    """What is read to be changed can't be changed by another program in between."""
+    other = sqlite3.connect(database.path, isolation_level=None, timeout=0)
+    with database.write("writing"), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
 @pytest.mark.parametrize("content", [b"SQLite format 3\0" + b"\xff" * 4096, b"not a database at all" * 100, b"x" * 50])
 def test_a_broken_file_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
     """What can't be read is never overwritten: the operator is told how to look at it and go on."""

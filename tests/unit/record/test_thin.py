@@ -54,6 +54,11 @@ def test_becoming_unknown_is_news() -> None:
     assert after_one().is_news(reading(at_s=1001.0, overhead_bytes=None), LIMIT, GRANT)
 
 
+def test_a_clock_that_began_anew_is_news() -> None:
+    """A reading from before the last kept one belongs to another time base and starts a new period."""
+    assert after_one().is_news(reading(at_s=5.0), LIMIT, GRANT)
+
+
 def test_another_guest_is_not_thinned_by_this_one() -> None:
     """Each guest has its own period."""
     assert after_one().is_news(reading("b", at_s=1001.0), LIMIT, GRANT)
