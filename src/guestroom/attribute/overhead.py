@@ -23,6 +23,10 @@ TOLERANCE_BYTES = 4 * MIB
 64 pages a CPU each (mm/memcontrol.c ``MEMCG_CHARGE_BATCH``), which is 4 MiB on 16 CPUs."""
 
 
+HEAP_TRIM_BYTES = 16 * MIB
+"""More than QEMU's start-up heap gives back by ``malloc_trim`` (measured: 4.6 MiB; the whole heap is 11 to 15 MiB)."""
+
+
 def tolerance_bytes(of_bytes: int) -> int:
     """How far two independent counts of about ``of_bytes`` may differ and still agree: max(4 MiB, 1 %)."""
     return max(TOLERANCE_BYTES, of_bytes // 100)
@@ -35,12 +39,14 @@ def ram_wandered(ram: MemoryReading, ram_charged_bytes: int, ram_start_bytes: in
     the move, a charge that is still the same proves that all RAM is still there; without that memory all that shows
     is a charge below the RAM itself, and the start-up overhead in ``ram`` can hide as much missing RAM as its own
     size. Huge page collapse, balloon, free page reporting and KSM make RAM wander (measured: 64 MiB
-    left ``ram`` for ``vmm`` with one MADV_COLLAPSE). ``None`` where the charge is unknown.
+    left ``ram`` for ``vmm`` with one MADV_COLLAPSE). So does QEMU when it trims its heap (``malloc_trim`` in
+    util/rcu.c gives about 4.6 MiB back soon after the start), which a count then clears up. Shared RAM is plain to see:
+    it is the shmem in ``ram``, of which QEMU itself has none there. ``None`` where the charge is unknown.
     """
     charged = ram.unreclaimable_bytes
     if charged is None:
         return None
-    if ram_charged_bytes == 0:
+    if ram_charged_bytes == 0 or (ram.shmem_bytes or 0) >= max(1, ram_charged_bytes - TOLERANCE_BYTES):
         return False
     return charged < max(ram_charged_bytes, ram_start_bytes or 0) - TOLERANCE_BYTES
 
@@ -64,8 +70,8 @@ def split_overhead(
     ``_start_overhead_at_most``. ``U_vmm`` alone would be no bound: what QEMU took before its vCPUs ran stays in
     ``ram``.
 
-    ``kernel_peak_bytes`` puts the peak of ``vmm`` since its last reset in the place of what it is charged now: the most
-    that overhead reached in between two readings. Only while RAM has not wandered, as else nobody knows how much RAM
+    ``kernel_peak_bytes`` puts the peak of ``vmm`` since its last reset in the place of what it is charged now: the
+    most that overhead reached in between two readings. Where RAM moved, it is ``None``: nobody knows how much RAM
     ``vmm`` held at its peak.
     """
     charged_ram, charged_vmm = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
@@ -82,16 +88,16 @@ def split_overhead(
     )
     if charged_ram is None or charged_vmm is None or wandered is None:
         return unknown
-    if not wandered:
-        beside = charged_ram - ram_charged_bytes
-        overhead = max(0, beside + charged_vmm)
+    if not wandered or ram_counted_bytes == ram_charged_bytes:
+        overhead = max(0, charged_ram - ram_charged_bytes + charged_vmm)
         return replace(
             unknown,
             overhead_bytes=overhead,
             upper_bound_bytes=overhead,
             ram_resident_bytes=ram_charged_bytes,
-            how="unreclaimable(ram) - guest RAM + unreclaimable(vmm)",
-            kernel_peak_bytes=None if vmm.peak_bytes is None else max(overhead, beside + vmm.peak_bytes),
+            how="unreclaimable(ram) - guest RAM + unreclaimable(vmm)"
+            + (", all RAM there by smaps (VmFlag dc)" if wandered else ""),
+            kernel_peak_bytes=_peak(overhead, charged_ram, vmm.peak_bytes, ram_charged_bytes, ram_start_bytes),
         )
     bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
     fall = f"guest RAM left ram ({_fall(charged_ram, ram_charged_bytes, ram_start_bytes)}); "
@@ -107,6 +113,21 @@ def split_overhead(
         ram_resident_bytes=ram_counted_bytes,
         how=fall + "unreclaimable(ram) + unreclaimable(vmm) - RAM counted in smaps (VmFlag dc)",
     )
+
+
+def _peak(
+    overhead: int, charged_ram: int, vmm_peak: int | None, ram_charged_bytes: int, ram_start_bytes: int | None
+) -> int | None:
+    """Overhead at the peak of ``vmm``, for a guest whose RAM is all there.
+
+    At that moment ``ram`` held something between what it holds now and ``ram_start_bytes``; the larger is taken. That
+    is right for a heap that was trimmed since and too much for RAM that moved to ``vmm`` since, so a large fall, which
+    no trimming of a heap makes, gives no peak.
+    """
+    start = max(charged_ram, ram_start_bytes or 0)
+    if vmm_peak is None or start - charged_ram > HEAP_TRIM_BYTES:
+        return None
+    return max(overhead, start - ram_charged_bytes + vmm_peak)
 
 
 def _start_overhead_at_most(ram: MemoryReading, charged_ram: int, ram_charged_bytes: int) -> int:

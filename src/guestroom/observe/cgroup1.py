@@ -48,8 +48,10 @@ def read_memory(files: Files, path: str, at_s: float) -> MemoryReading:
 
     The files are not one snapshot. The order keeps what must hold: the parts (memory.stat, kmem) come first as they
     decide, then usage, then the peak, so that the peak is never below the usage shown with it. memory.stat itself may
-    be 64 pages a CPU behind (per-CPU statistics). Raises ``VanishedError`` when the cgroup is gone, ``ReadError`` for
-    text that is not what the kernel prints.
+    be 64 pages a CPU behind (per-CPU statistics). Kernel memory on v1 includes what reclaim could take (the records of
+    cached pages, up to 5 % of the page cache: measured), so it errs towards more overhead.
+
+    Raises ``VanishedError`` when the cgroup is gone, ``ReadError`` for text that is not what the kernel prints.
     """
     stat = read_stat(files, path)
     total = stat.total

@@ -13,9 +13,10 @@ figure too large, never too small: room that is not there is the dangerous error
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from guestroom.attribute.joint import joint_overhead, process_memory
-from guestroom.attribute.overhead import ram_wandered, split_overhead, tolerance_bytes
+from guestroom.attribute.overhead import TOLERANCE_BYTES, ram_wandered, split_overhead, tolerance_bytes
 from guestroom.attribute.smaps import guest_ram
 from guestroom.errors import HostError, ReadError, VanishedError
 from guestroom.facts import AncestorFacts, HostFacts, MemoryReading, OutsiderFacts, OverheadReading
@@ -40,7 +41,7 @@ class KernelObserver:
         self._layout = layout
         self._clock = clock
         self._outsider_need = outsider_need
-        self._ram_start: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, _Known] = {}
 
     def host(self) -> HostFacts:
         """The host now. Raises ``HostError`` where the host's own figures can't be read."""
@@ -71,9 +72,12 @@ class KernelObserver:
         understood. A process that is gone or can't be read makes the overhead unknown, not an error.
         """
         ram, vmm = self._pair(name)
-        start = self._remember_start(name, ram)
+        known = self._remember(name, ram)
+        start = known.ram_start_bytes
         if not ram_wandered(ram, ram_charged_bytes, start):
             return split_overhead(name, ram, vmm, ram_charged_bytes, ram_start_bytes=start)
+        if known.still_all_there(ram, vmm):
+            return split_overhead(name, ram, vmm, ram_charged_bytes, ram_charged_bytes, ram_start_bytes=start)
         counted = None if pid is None else self._count_ram(pid, ram_block_bytes or (ram_charged_bytes,))
         if counted is not None:
             before = _charge(ram, vmm)
@@ -83,6 +87,7 @@ class KernelObserver:
                 counted = None
             elif after > before:
                 ram, vmm = ram_again, vmm_again
+        known.remember_count(ram, vmm, all_there=counted == ram_charged_bytes)
         return split_overhead(name, ram, vmm, ram_charged_bytes, counted, ram_start_bytes=start)
 
     def joint_overhead(
@@ -112,22 +117,17 @@ class KernelObserver:
         try:
             return self.cgroup(self._layout.ram(name)), self.cgroup(self._layout.vmm(name))
         except VanishedError:
-            self._ram_start.pop(name, None)
+            self._known.pop(name, None)
             raise
 
-    def _remember_start(self, name: str, ram: MemoryReading) -> int | None:
-        """Largest unreclaimable charge of this very ``ram`` cgroup so far: what it holds with all RAM in it.
-
-        Kept by inode: a guest started again under the same name is another guest.
-        """
-        charged = ram.unreclaimable_bytes
-        if charged is None:
-            return None
+    def _remember(self, name: str, ram: MemoryReading) -> _Known:
+        """What is known of this very ``ram`` cgroup: a guest started again under the same name is another guest."""
         inode = folder_inode(self._files, ram.path)
-        known_inode, known = self._ram_start.get(name, (inode, 0))
-        largest = max(charged, known) if known_inode == inode else charged
-        self._ram_start[name] = (inode, largest)
-        return largest
+        known = self._known.get(name)
+        if known is None or known.inode != inode:
+            known = self._known[name] = _Known(inode)
+        known.ram_start_bytes = max(known.ram_start_bytes, ram.unreclaimable_bytes or 0)
+        return known
 
     def _count_ram(self, pid: int, ram_block_bytes: tuple[int, ...]) -> int | None:
         """Guest RAM charged somewhere, resident or swapped, by smaps; ``None`` where it can't be exact.
@@ -194,6 +194,35 @@ class KernelObserver:
             return frozenset(cgroup1.read_all_procs(self._files, self._layout.memory))
         except VanishedError:
             return frozenset()
+
+
+@dataclass
+class _Known:
+    """What former readings of one guest proved."""
+
+    inode: int
+    ram_start_bytes: int = 0
+    """Largest unreclaimable charge of ``ram`` so far: what it held with all RAM in it."""
+    _counted: tuple[int, int] | None = None
+    """Charges of ``ram`` and ``vmm`` (its largest since) when smaps showed all RAM there; None: it did not."""
+
+    def remember_count(self, ram: MemoryReading, vmm: MemoryReading, *, all_there: bool) -> None:
+        """Keep what a count in smaps showed."""
+        first, second = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
+        self._counted = (first, second) if all_there and first is not None and second is not None else None
+
+    def still_all_there(self, ram: MemoryReading, vmm: MemoryReading) -> bool:
+        """True where the RAM that a count once found in full must still be there.
+
+        RAM that leaves makes ``ram`` or ``vmm`` fall. A fall of ``vmm`` may as well be overhead given back: then smaps
+        is read again. So a guest that only trimmed its heap costs one count now and then, not one each time.
+        """
+        first, second = ram.unreclaimable_bytes, vmm.unreclaimable_bytes
+        if self._counted is None or first is None or second is None:
+            return False
+        ram_then, vmm_then = self._counted
+        self._counted = (ram_then, max(vmm_then, second))
+        return first >= ram_then - TOLERANCE_BYTES and second >= vmm_then - TOLERANCE_BYTES
 
 
 def _charge(ram: MemoryReading, vmm: MemoryReading) -> int | None:

@@ -129,6 +129,25 @@ def test_collapsed_ram_is_counted() -> None:
     assert found.overhead_bytes == 56 * MIB
     assert found.ram_resident_bytes == RAM
     assert "smaps" in found.how
+    assert found.kernel_peak_bytes is None
+
+
+def test_trimmed_heap_is_cleared_up_by_a_count() -> None:
+    """QEMU gives 5 MiB of its start-up heap back: a count shows that all RAM is there, and the peak still counts."""
+    trimmed = replace(STILL, overhead_ram=15 * MIB)
+    assert trimmed.judged(start=STILL.start).overhead_bytes is None
+    ram, vmm = trimmed.readings()
+    vmm = replace(vmm, peak_bytes=200 * MIB)
+    found = split_overhead("a", ram, vmm, RAM, RAM, ram_start_bytes=STILL.start)
+    assert found.overhead_bytes == 51 * MIB
+    assert found.kernel_peak_bytes == 220 * MIB
+
+
+def test_shared_ram_is_still_while_its_shmem_is() -> None:
+    """memfd RAM is the shmem in ``ram``: a trimmed heap beside it says nothing about the RAM, a punched hole does."""
+    start = RAM + 20 * MIB
+    assert ram_wandered(reading("ram", 10 * MIB, shmem_bytes=RAM), RAM, start) is False
+    assert ram_wandered(reading("ram", 10 * MIB, shmem_bytes=RAM - 30 * MIB), RAM, start) is True
 
 
 def test_discarded_ram_hidden_by_start_up_overhead_is_noticed() -> None:

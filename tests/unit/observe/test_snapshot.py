@@ -108,6 +108,42 @@ def test_collapse_is_told_by_smaps(house: House) -> None:
     assert after.kernel_peak_bytes is None
 
 
+def test_trimmed_heap_costs_one_count_not_one_each_time(house: House) -> None:
+    """A QEMU that gave start-up heap back is counted once; again only when charge falls that could be RAM."""
+    pid = house.start("a", start_overhead=20 * MIB)
+    house.observer.overhead("a", RAM, pid, (RAM,))
+    house.host.free(pid, 6 * MIB, "huge")
+    house.reads.clear()
+    found = house.observer.overhead("a", RAM, pid, (RAM,))
+    assert found.overhead_bytes == 14 * MIB + kernel_of(house, "a")
+    assert house.smaps_reads() == 1
+    house.host.kernel_memory(pid, 30 * MIB)
+    found = house.observer.overhead("a", RAM, pid, (RAM,))
+    assert found.overhead_bytes == 14 * MIB + kernel_of(house, "a")
+    assert found.kernel_peak_bytes is not None
+    assert house.smaps_reads() == 0
+    house.host.release_kernel(pid)
+    house.observer.overhead("a", RAM, pid, (RAM,))
+    assert house.smaps_reads() == 1
+    house.host.discard(pid, 12 * MIB)
+    found = house.observer.overhead("a", RAM, pid, (RAM,))
+    assert found.ram_resident_bytes == RAM - 12 * MIB
+    assert house.smaps_reads() == 1
+
+
+def test_collapsed_ram_that_is_discarded_later_is_noticed(house: House) -> None:
+    """RAM found in full in ``vmm`` by a count is not believed for ever: when ``vmm`` falls it is counted again."""
+    pid = house.start("a")
+    house.host.collapse(pid)
+    before = house.observer.overhead("a", RAM, pid, (RAM,))
+    house.host.discard(pid, 64 * MIB)
+    after = house.observer.overhead("a", RAM, pid, (RAM,))
+    assert after.ram_resident_bytes == RAM - 64 * MIB
+    assert before.overhead_bytes is not None
+    assert after.overhead_bytes is not None
+    assert abs(after.overhead_bytes - before.overhead_bytes) <= 256 * KIB, "page tables come and go"
+
+
 def test_small_discard_is_noticed_after_one_reading(house: House) -> None:
     """RAM given back is not taken for overhead given back, even where less is gone than QEMU took at its start."""
     pid = house.start("a")
@@ -181,6 +217,14 @@ def test_shared_ram_is_not_counted_by_its_mapping(house: House) -> None:
     assert house.observer.overhead("a", RAM, pid).overhead_bytes == 20 * MIB + kernel_of(house, "a")
     house.host.discard(pid, 100 * MIB, "shm")
     assert house.observer.overhead("a", RAM, pid).overhead_bytes is None
+
+
+def test_trimmed_heap_beside_shared_ram_is_no_riddle(house: House) -> None:
+    """A guest with memfd RAM keeps its exact figure when QEMU gives start-up heap back."""
+    pid = house.start("a", shm=True)
+    house.observer.overhead("a", RAM, pid)
+    house.host.free(pid, 6 * MIB, "huge")
+    assert house.observer.overhead("a", RAM, pid).overhead_bytes == 14 * MIB + kernel_of(house, "a")
 
 
 def test_growth_while_counting_is_not_lost(house: House) -> None:
