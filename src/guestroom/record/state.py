@@ -1,7 +1,8 @@
 """The state folder: made private, and held by one agent at a time.
 
 The lock is an flock on ``lock`` inside: the kernel lets it go however the agent ends, so there is no stale
-lock to clear by hand. The pid in the file only serves the message.
+lock to clear by hand. It is not inherited over exec; a bare fork that outlives the agent would keep it. The
+pid in the file only serves the message.
 """
 
 from __future__ import annotations
