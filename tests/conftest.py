@@ -1,8 +1,15 @@
-"""Options every group of tests shares: a group that ran nothing is a failure, not a success."""
+"""What every group of tests shares: a group that ran nothing is a failure, and a slow machine is none."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Hypothesis' limits on time measure how busy the machine is. `make test` draws the same examples each time
+# (profile "steady"); pytest by hand draws new ones, and prints how to draw a failing one again.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("steady", settings.get_profile("house"), derandomize=True, database=None)
+settings.load_profile("house")
 
 _COUNTER = "guestroom-ran"
 

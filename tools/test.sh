@@ -23,11 +23,14 @@ lint() {
 }
 
 # Two workers: the machines this runs on have two cores, and a third only makes timings worse.
-quick_tests() { check tests $bin/pytest -q -n 2 -m "not integration and not kernel" --must-run-any; }
+quick_tests() {
+    check tests $bin/pytest -q -n 2 -m "not integration and not kernel" --hypothesis-profile=steady --must-run-any
+}
 
 # One after the other: real guests and real cgroups share one host's memory.
 host_tests() {
-    check host-tests $bin/pytest -q -n 0 -m "integration or kernel" --must-run integration --must-run kernel
+    check host-tests $bin/pytest -q -n 0 -m "integration or kernel" --hypothesis-profile=steady \
+        --must-run integration --must-run kernel
 }
 
 case "${1:-all}" in
