@@ -41,6 +41,8 @@ class Keeper:
     def __init__(self, deps: Deps) -> None:
         self.deps = deps
         self.room = Room(deps, stop_guest=self.stop_for_recreation)
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done with an error when a task of the keeper ended unexpectedly: then the agent must not go on half alive."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[int] = set()
         self._stopping = False
@@ -73,7 +75,12 @@ class Keeper:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
 
     # --- starting --------------------------------------------------------------------------------------
 
@@ -206,7 +213,7 @@ class Keeper:
         )
         care.record, care.limit_bytes, care.reading = record, record.limit_bytes, None
         care.started_s = deps.clock.monotonic()
-        await self.room.save(care.name)
+        await self.room.save(care)
         return True
 
     async def release(self, name: str) -> dict[str, object]:
@@ -218,7 +225,7 @@ class Keeper:
             if care.record.held:
                 await self.let_go(care, "released")
             care.record = replace(care.record, released=True)
-            await self.room.save(name)
+            await self.room.save(care)
             self.deps.alarms.forget(name)
             await self.deps.kernel(lambda: self.deps.machine.killers([name], enabled=True, wall=False))
             self.deps.event("released", name, f"{name} is let go; it keeps its limit, which still counts")
@@ -233,7 +240,7 @@ class Keeper:
         if kind in ("held", "let_go") and care is not None:
             care.record = replace(care.record, held=kind == "held")
             self.deps.event(kind, care.name, self._hold_message(kind, care, news), news)
-            await self.room.save(care.name)
+            await self.room.save(care)
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
 
@@ -251,7 +258,7 @@ class Keeper:
         """Thaw a held guest; the caller holds the lock."""
         await self.room.transact(f"let {care.name} go", {"reason": reason}, (LetGo(care.name, reason),))
         care.record = replace(care.record, held=False)
-        await self.room.save(care.name)
+        await self.room.save(care)
 
     async def _sweeps(self) -> None:
         """The safety net: readings, ends that were missed, the host's side of the budget."""

@@ -126,13 +126,13 @@ class Launch:
             now_s=deps.clock.monotonic(),
         )
         care = self._new_care(wanted, verdict, path)
-        room.cares[newcomer.name] = care
-        await room.save(newcomer.name)
+        await room.save(care)
         outcomes = await room.transact(
             f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget
         )
         if all(outcome.ok for outcome in outcomes):
-            self.care = care
+            # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
+            self.care = room.cares[newcomer.name] = care
             room.set_budget(budget)
             kind = "squeezed" if verdict.kind is VerdictKind.SQUEEZE else "admitted"
             deps.event(kind, newcomer.name, verdict.message, verdict_row(verdict))
@@ -157,7 +157,7 @@ class Launch:
         )
         fresh.limit_bytes, fresh.recreated_s = limit, deps.clock.monotonic()
         room.cares[care.name] = fresh
-        await room.save(care.name)
+        await room.save(fresh)
         actions = (
             MakeGuest(care.name, limit, grant, "it comes back recreated"),
             StartGuest(care.name, grant, limit, "it comes back recreated"),
@@ -217,7 +217,7 @@ class Launch:
             await deps.kernel(machine.put, helper, name, "vmm")
         await deps.kernel(machine.put, pid, name, "ram")
         self.room.tell_alarm(care)
-        await self.room.save(name)
+        await self.room.save(care)
         deps.fault("placed")
         argv = list(wanted.prepared.argv)
         self.session.emit({"event": "verdict"} | verdict_row(verdict) | {"argv": argv, "monitor": path})
@@ -245,7 +245,7 @@ class Launch:
         care.record = replace(care.record, state=state, started_wall_s=deps.clock.wall())
         care.started_s = deps.clock.monotonic()
         await self.room.look(care)
-        await self.room.save(care.name)
+        await self.room.save(care)
         deps.fault("durable")
         if ours:
             await deps.kernel(monitor.cont)

@@ -156,12 +156,10 @@ class Room:
         if isinstance(self.wall_bytes, int):
             self.deps.alarms.wall(self.wall_bytes, budget.headroom_bytes, budget.guard_bytes)
 
-    async def save(self, *names: str) -> None:
-        """Write the records of these guests, durably. Raises ``LedgerError``."""
-        for name in names:
-            if (care := self.cares.get(name)) is not None:
-                record = care.record
-                await self.deps.durable(lambda book, record=record: book.put_guest(record))  # type: ignore[misc]
+    async def save(self, care: Care) -> None:
+        """Write a guest's record, durably. Raises ``LedgerError``."""
+        record = care.record
+        await self.deps.durable(lambda book: book.put_guest(record))
 
     # --- changes ---------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ async def _serve(
     log("ready", None, f"listening on {socket_path}; guests go to {layout.memory}")
     _notify("READY=1")
     waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((serving, waiting, keeper.failed), return_when=asyncio.FIRST_COMPLETED)
     _notify("STOPPING=1")
     await alarms.stop()
     await keeper.end()
@@ -110,6 +110,8 @@ async def _serve(
     for task in (waiting, news):
         task.cancel()
     deps.close()
+    if keeper.failed.done():
+        keeper.failed.result()
 
 
 async def _pass_on(alarms: AlarmClient, keeper: Keeper) -> None:
