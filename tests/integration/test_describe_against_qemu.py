@@ -55,6 +55,8 @@ REFUSED = [
     "-m -512",
     "-m 512,,",
     "-m 1G,slots=2,maxmem=4096",
+    "-m 1M -object memory-backend-ram,id=a,size=1M -object memory-backend-ram,id=a,size=1M",
+    "-m 64 -object memory-backend-ram,id=a,size=32M -numa node,memdev=a -numa node,memdev=a",
     "-smp abc",
     "-smp 4.5",
     "-smp 4,sockets=3",

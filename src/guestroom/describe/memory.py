@@ -8,6 +8,7 @@ All of it was compared with QEMU 7.2's own answers (tests/integration/test_descr
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from guestroom.describe.settings import Entry, Settings, Value
@@ -80,6 +81,7 @@ def read_memory(settings: Settings, *, default_bytes: int | None) -> Memory:
     plugged = _plugged(settings)
     ram_ids = {*base_ids, *(identity for identity, _ in plugged)}
     backends = tuple(_backend(settings, entry, ram_ids) for entry in settings.of("object") if _kind(entry) is not None)
+    _check_unique(backends, [*base_ids, *(identity for identity, _ in plugged)])
     sizes = {each.seen.id: each.seen.size_bytes or 0 for each in backends}
     base = None if settings.unread else _base_bytes(settings, [sizes.get(i) for i in base_ids], default_bytes)
     maximum = _max_bytes(settings, base)
@@ -92,6 +94,25 @@ def read_memory(settings: Settings, *, default_bytes: int | None) -> Memory:
         base_ids=base_ids,
         plugged=plugged,
     )
+
+
+def _check_unique(backends: tuple[Backend, ...], used: list[str]) -> None:
+    """QEMU refuses two objects of one id, and one object that is RAM twice: counted here, they would be wrong."""
+    places: dict[str, str] = {}
+    for backend in backends:
+        identity, where = backend.seen.id, backend.entry.where
+        if identity in places:
+            raise DescribeError(
+                f"two memory objects have the id {identity}", where=where, hint="choose another id for one of them"
+            )
+        places[identity] = where
+    for identity, times in Counter(used).items():
+        if times > 1:
+            raise DescribeError(
+                f"memory object {identity} is guest RAM {times} times",
+                where=places.get(identity),
+                hint="give each node and device a memory object of its own",
+            )
 
 
 def _base_bytes(settings: Settings, backend_sizes: list[int | None], default_bytes: int | None) -> int | None:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from guestroom.describe.build import memory_of
+from guestroom.describe.build import guest_from, memory_of
 from guestroom.describe.keyval import load_json, part_key, split_parts
 from guestroom.describe.machine import accelerator_of
 from guestroom.describe.memory import Backend, Memory
@@ -21,6 +21,7 @@ from guestroom.describe.options import Option, split_argv
 from guestroom.describe.qemu_argv import settings_from_argv
 from guestroom.describe.settings import Settings
 from guestroom.errors import DescribeError, UsageError
+from guestroom.guest import Guest
 
 RAM_ID = "guestroom-ram"
 MONITOR_ID = "guestroom-monitor"
@@ -36,6 +37,8 @@ _PREALLOCATED_DRIVERS = frozenset({"pc-dimm", "nvdimm"})
 class PreparedArgv:
     """What to execute, and what its RAM will be."""
 
+    guest: Guest
+    """What the command line described, before it was rewritten."""
     argv: tuple[str, ...]
     ram_block_bytes: tuple[int, ...]
     """Sizes of the RAM blocks that are guest RAM and are preallocated."""
@@ -80,6 +83,7 @@ def prepare(
     if split.program is None:
         raise DescribeError("the command line does not begin with a program", hint="begin with qemu-system-x86_64")
     settings = settings_from_argv(argv, read_file)
+    guest = guest_from(settings)
     memory = memory_of(settings)
     _check(settings, memory, monitor_path)
     rewriter = _Rewriter(argv, split.options, settings, memory, tuple(huge_paths))
@@ -91,6 +95,7 @@ def prepare(
     later_bytes = max(0, (memory.ram_bytes or 0) - sum(block.size_bytes for block in blocks) - rewriter.untouched_bytes)
     charged = sum(block.size_bytes for block in blocks if not block.hugetlb)
     return PreparedArgv(
+        guest=guest,
         argv=(*rewriter.result(), *added),
         ram_block_bytes=tuple(block.size_bytes for block in blocks),
         ram_charged_bytes=charged + later_bytes,

@@ -127,3 +127,17 @@ def test_paths_locks_and_huge_pages() -> None:
     assert (guest.mem_path, guest.mem_lock, guest.hugepages) == ("/dev/hugepages/vm", True, True)
     other = described("-mem-path /dev/shm -overcommit cpu-pm=on")
     assert (other.mem_lock, other.hugepages) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-object memory-backend-ram,id=a,size=1M -object memory-backend-ram,id=a,size=2M",
+        "-m 2M -object memory-backend-ram,id=a,size=1M -numa node,memdev=a -numa node,memdev=a",
+        "-m 1M,maxmem=2M -object memory-backend-ram,id=a,size=1M -M memory-backend=a -device pc-dimm,memdev=a",
+    ],
+)
+def test_memory_is_not_counted_twice(text: str) -> None:
+    """One id for two objects, or one object in two places, is refused as QEMU refuses it."""
+    with pytest.raises(DescribeError):
+        described(text)

@@ -78,22 +78,8 @@ def test_unknown_options_are_kept() -> None:
 
 def test_what_steers_the_start_is_seen() -> None:
     """-S, -incoming, -daemonize, -name, -kernel, -initrd and -bios are found."""
-    guest = from_qemu_argv(
-        [
-            "-S",
-            "-incoming",
-            "defer",
-            "-daemonize",
-            "-name",
-            "guest=web,debug-threads=on",
-            "-kernel",
-            "k",
-            "-initrd",
-            "i",
-            "-bios",
-            "b",
-        ]
-    )
+    text = "-S -incoming defer -daemonize -name guest=web,debug-threads=on -kernel k -initrd i -bios b"
+    guest = described(text)
     assert (guest.paused, guest.incoming, guest.daemonize) == (True, True, True)
     assert (guest.name, guest.kernel, guest.initrd, guest.firmware) == ("web", "k", "i", "b")
     plain = described("-m 1G")
