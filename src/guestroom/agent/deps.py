@@ -31,8 +31,20 @@ class Alarms(Protocol):
         """The host wall's numbers."""
         ...
 
-    def guest(self, name: str, ram_charged_bytes: int, weight: int, grant_bytes: int, limit_bytes: int) -> None:
-        """A guest's numbers: the first call arms its ladder, later ones only move numbers."""
+    def guest(
+        self,
+        name: str,
+        ram_charged_bytes: int,
+        weight: int,
+        grant_bytes: int,
+        limit_bytes: int,
+        *,
+        held: bool = False,
+    ) -> None:
+        """A guest's numbers: the first call arms its ladder, later ones only move numbers.
+
+        ``held``: it stands frozen by an earlier agent's hold, which the alarm process takes over.
+        """
         ...
 
     def forget(self, name: str) -> None:

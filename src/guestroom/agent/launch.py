@@ -215,9 +215,9 @@ class Launch:
         care.record = replace(care.record, identity=await deps.kernel(self._identity, name, pid))
         for helper in self.request.helper_pids:
             await deps.kernel(machine.put, helper, name, "vmm")
+        await self.room.save(care)
         await deps.kernel(machine.put, pid, name, "ram")
         self.room.tell_alarm(care)
-        await self.room.save(care)
         deps.fault("placed")
         argv = list(wanted.prepared.argv)
         self.session.emit({"event": "verdict"} | verdict_row(verdict) | {"argv": argv, "monitor": path})

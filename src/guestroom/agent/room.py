@@ -143,11 +143,21 @@ class Room:
             case _:
                 pass
 
-    def tell_alarm(self, care: Care) -> None:
-        """Give the alarm process a guest's present numbers."""
+    def tell_alarm(self, care: Care, *, held: bool = False) -> None:
+        """Give the alarm process a guest's numbers; one that is released or not there yet is not its business.
+
+        ``held`` hands over a hold that an earlier agent's alarm process made.
+        """
         record = care.record
+        if record.released or record.state is GuestState.QUEUED:
+            return
         self.deps.alarms.guest(
-            record.name, record.ram_charged_bytes, record.weight, record.grant_bytes, record.limit_bytes
+            record.name,
+            record.ram_charged_bytes,
+            record.weight,
+            record.grant_bytes,
+            record.limit_bytes,
+            held=held,
         )
 
     def set_budget(self, budget: Budget) -> None:
