@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Coroutine
 from types import TracebackType
@@ -103,6 +104,8 @@ class QmpClient:
         end_s = time.monotonic() + self.timeout_s
         while True:
             client = QMPClient("guestroom")
+            # What goes wrong is told once, by QmpError; the library would log each try of a QEMU that is starting.
+            client.logger.setLevel(logging.CRITICAL + 1)
             left_s = max(end_s - time.monotonic(), _RETRY_S)
             try:
                 self._run(client.connect(self.path), left_s)
