@@ -24,6 +24,8 @@ ACCEPTED = [
     "-m 0",
     "-m 3k",
     "-m 1.0001M",
+    "-m 512.",
+    "-m 0x2000b",
     "-m +512",
     "-m 512,",
     "-m 512 -m 700",
@@ -113,13 +115,19 @@ def test_configuration_files_are_read_as_qemu_does(tmp_path: Path, config: str, 
 
 @pytest.mark.parametrize(
     "config",
-    ["[memory]\n size = 300\n", ' size = "300"\n', '  [memory]\n size = "300"\n', '\n \n[memory]\n size = "300"\n'],
+    [
+        "[memory]\n size = 300\n",
+        ' size = "300"\n',
+        '  [memory]\n size = "300"\n',
+        '\n \n[memory]\n size = "300"\n',
+        "\r\n[memory]\r\n",
+    ],
 )
 def test_configuration_syntax_errors_are_qemus(tmp_path: Path, config: str) -> None:
     """A file QEMU can't read is an error with its line."""
     path = tmp_path / "guest.cfg"
-    path.write_text(config)
+    path.write_bytes(config.encode())
     assert ask(["-readconfig", str(path)]) is None
     with pytest.raises(DescribeError) as caught:
-        from_qemu_argv(["-readconfig", str(path)], read_file=lambda name: Path(name).read_text())
+        from_qemu_argv(["-readconfig", str(path)], read_file=lambda name: Path(name).read_bytes().decode())
     assert f"{path}:" in (caught.value.where or "")

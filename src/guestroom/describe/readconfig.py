@@ -38,8 +38,7 @@ def parse_sections(text: str, file: str | None = None) -> list[Entry]:
             numbers={"characters": len(text), "limit": MAX_CHARACTERS},
         )
     sections: list[_Section] = []
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.removesuffix("\r")
+    for number, line in enumerate(text.split("\n"), 1):
         if not line or line.startswith("#"):
             continue
         place = _place(file, number)

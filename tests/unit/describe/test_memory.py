@@ -22,6 +22,8 @@ def described(text: str) -> Guest:
         ("-m 600M", 600 * MIB, 600 * MIB),
         ("-m 0.5G", 512 * MIB, 512 * MIB),
         ("-m 3k", 8 * KIB, 8 * KIB),
+        ("-m 512.", 8 * KIB, 8 * KIB),
+        ("-m 0x2000b", 136 * KIB, 136 * KIB),
         ("-m size=1G,slots=2,maxmem=4G", GIB, 4 * GIB),
         ("-m 1G -m slots=2,maxmem=4G", GIB, 4 * GIB),
         ("-m 1G -m 2G", 2 * GIB, 2 * GIB),

@@ -19,6 +19,7 @@ from guestroom.units import EIB, GIB, KIB, MIB
         ("1.5G", 3 * GIB // 2),
         ("1.1G", 1_181_116_006),
         ("1.M", MIB),
+        ("1.7k", 1741),
         ("0x10", 16),
         ("0x10M", 16 * MIB),
         ("0x1b", 27),
