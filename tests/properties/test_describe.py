@@ -158,7 +158,7 @@ def test_rewriting_keeps_the_guest(argv: list[str]) -> None:
         before.vcpus,
     )
     assert "mem-prealloc" not in {option.name for option in split_argv(prepared.argv).options}
-    assert prepared.preallocated_bytes == sum(prepared.ram_block_bytes) <= prepared.ram_charged_bytes
+    assert prepared.ram_charged_bytes == sum(prepared.ram_block_bytes) <= prepared.promised_charged_bytes
     assert all(backend.prealloc is True for backend in after.memory_backends if backend.backs_ram)
     with pytest.raises(InputError):
         prepare(prepared.argv, monitor_path="/m", readconfig={})

@@ -43,10 +43,10 @@ class PreparedArgv:
     ram_block_bytes: tuple[int, ...]
     """Sizes of the RAM blocks that are guest RAM and are preallocated."""
     ram_charged_bytes: int
-    """The part of the promised RAM that is charged to memory cgroups: without huge pages from a hugetlb pool,
-    with what may be plugged in later (``maxmem``)."""
-    preallocated_bytes: int
-    """The part of ``ram_block_bytes`` that is charged before the vCPUs run."""
+    """The part of ``ram_block_bytes`` charged to memory cgroups: what must be there before the vCPUs run. Less by
+    what comes from a hugetlb pool."""
+    promised_charged_bytes: int
+    """The charged part of the promised RAM: the above and what may be plugged in later (``maxmem``)."""
     own_stop: bool
     """True where ``-S`` is ours, so that continuing is our task."""
     notes: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ def prepare(
         guest=guest,
         argv=(*rewriter.result(), *added),
         ram_block_bytes=tuple(block.size_bytes for block in blocks),
-        ram_charged_bytes=charged + later_bytes,
-        preallocated_bytes=charged,
+        ram_charged_bytes=charged,
+        promised_charged_bytes=charged + later_bytes,
         own_stop=own_stop,
         notes=tuple(rewriter.notes),
     )

@@ -59,7 +59,7 @@ def test_libvirt() -> None:
 def test_libvirt_prepared() -> None:
     """Its shared memfd RAM is switched on in place, its own stop stays its own."""
     result = prepare(argv_of("libvirt"), monitor_path="/m", readconfig={})
-    assert (result.ram_block_bytes, result.preallocated_bytes, result.own_stop) == ((4 * GIB,), 4 * GIB, False)
+    assert (result.ram_block_bytes, result.ram_charged_bytes, result.own_stop) == ((4 * GIB,), 4 * GIB, False)
     assert sum('"prealloc": true' in argument for argument in result.argv) == 1
 
 

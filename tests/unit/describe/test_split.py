@@ -50,7 +50,7 @@ def test_plain_ram_gets_an_object_of_ours() -> None:
         "-S",
         *MONITOR,
     )
-    assert (result.ram_block_bytes, result.ram_charged_bytes, result.preallocated_bytes) == ((GIB,), GIB, GIB)
+    assert (result.ram_block_bytes, result.ram_charged_bytes, result.promised_charged_bytes) == ((GIB,), GIB, GIB)
     assert (result.own_stop, result.notes) == (True, ())
 
 
@@ -69,9 +69,9 @@ def test_incoming_guests_are_not_stopped() -> None:
 
 
 def test_what_may_be_plugged_later_is_charged_but_not_preallocated() -> None:
-    """maxmem counts as charged RAM; only boot RAM is a block."""
+    """maxmem is promised; only boot RAM is a block and charged before the vCPUs run."""
     result = prepared("-m", "1G,slots=2,maxmem=4G")
-    assert (result.ram_block_bytes, result.ram_charged_bytes, result.preallocated_bytes) == ((GIB,), 4 * GIB, GIB)
+    assert (result.ram_block_bytes, result.ram_charged_bytes, result.promised_charged_bytes) == ((GIB,), GIB, 4 * GIB)
 
 
 @pytest.mark.parametrize("word", ["", ",prealloc=off", ",prealloc=on", ",prealloc", ",noprealloc", ","])
@@ -130,7 +130,7 @@ def test_memory_devices() -> None:
     assert result.ram_block_bytes == (GIB, GIB, GIB)
     assert "prealloc" not in object_of(result, "b") + object_of(result, "c")
     # Promised: 16 GiB less the 2 GiB of storage that is only mapped.
-    assert result.ram_charged_bytes == 14 * GIB
+    assert result.promised_charged_bytes == 14 * GIB
     assert "nvdimm c" in result.notes[0]
 
 
@@ -148,7 +148,7 @@ def test_huge_pages_are_not_charged() -> None:
     )
     path = prepared("-m", "1G", "-mem-path", "/huge/vm", huge_paths=("/huge",))
     for result in (memfd, path):
-        assert (result.ram_block_bytes, result.ram_charged_bytes, result.preallocated_bytes) == ((GIB,), 0, 0)
+        assert (result.ram_block_bytes, result.ram_charged_bytes, result.promised_charged_bytes) == ((GIB,), 0, 0)
     assert "-mem-path" not in path.argv
     expected = f"memory-backend-file,mem-path=/huge/vm,share=off,id=guestroom-ram,size={GIB},prealloc=on"
     assert object_of(path, "guestroom-ram") == expected
