@@ -113,7 +113,7 @@ def _short(case: _Case) -> Verdict:
                 return _accepted(case, VerdictKind.RECREATE, division, tuple(claim.name for claim in chosen))
         case _:
             pass
-    return _refused(case, max(0, case.need - max(0, case.left)), "overhead")
+    return _refused(case, max(0, case.need - case.left), "overhead")
 
 
 def _accepted(case: _Case, kind: VerdictKind, division: Division, recreate: tuple[str, ...]) -> Verdict:
@@ -121,7 +121,7 @@ def _accepted(case: _Case, kind: VerdictKind, division: Division, recreate: tupl
     newcomer, need, left = case.newcomer, case.need, max(0, case.left)
     grant = next(grant for grant in division.grants if grant.name == newcomer.name).grant_bytes
     limit = limit_bytes(newcomer.ram_charged_bytes, grant, newcomer.cap_bytes, min(grant, need), case.budget)
-    short = 0 if kind is VerdictKind.ADMIT else max(0, need - left)
+    short = 0 if kind is VerdictKind.ADMIT else max(0, need - case.left)
     message = advice.accepted(kind, newcomer.name, need, grant, left, recreate)
     return _verdict(
         case, kind, grant, limit, short, "overhead" if short else "", division.grants, recreate, (), message
