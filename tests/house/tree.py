@@ -14,7 +14,8 @@ SRC = ROOT / "src" / "guestroom"
 @cache
 def tracked() -> tuple[Path, ...]:
     """Every file a clone has, and every one that is about to be in it."""
-    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # CI may run as another user than the one who cloned, which git by itself refuses.
+    argv = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     return tuple(path for path in (ROOT / name for name in sorted(set(names)) if name) if path.is_file())
 
