@@ -40,11 +40,13 @@ def guest_rungs(
     Essential: from the grant up in steps while within grant + headroom. The rest: the few below the grant that
     start-up memory in ``ram`` makes necessary, then the way up to ``overhead_limit_bytes`` (limit less RAM).
     """
+    # Finer would only take longer to register: the kernel checks thresholds every 128 pages a CPU.
+    step_bytes = max(step_bytes, MIB)
     first = max(step_bytes, grant_bytes // step_bytes * step_bytes)
     top = min(overhead_limit_bytes, grant_bytes + headroom_bytes)
     essential = tuple(range(first, max(top, first) + 1, step_bytes))[:ESSENTIAL_RUNGS]
     below = range(first - step_bytes, max(0, first - STARTED_BYTES - step_bytes), -step_bytes)
-    room = LADDER_RUNGS - len(essential) - len(below)
+    room = LADDER_RUNGS - len(essential) - len(below) - 1
     start = essential[-1] + step_bytes
     coarse = step_bytes * max(1, -(-(overhead_limit_bytes - start) // (step_bytes * room)))
     return essential, (*below, *range(start, overhead_limit_bytes + 1, coarse))

@@ -1,0 +1,77 @@
+"""The lines between agent and alarm."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from guestroom.agent.alarm_wire import ForgetOp, GuestOp, PingOp, WallOp, from_line, parse_op, to_line
+from guestroom.errors import AgentError
+
+GUEST = {
+    "op": "guest",
+    "name": "a",
+    "memory_path": "/m/a",
+    "freezer_path": "/f/a",
+    "ram_charged_bytes": 1,
+    "weight": 2,
+    "grant_bytes": 3,
+    "limit_bytes": 4,
+    "step_bytes": 4096,
+}
+WALL = {"op": "wall", "path": "/m", "limit_bytes": 3, "headroom_bytes": 2, "guard_bytes": 1}
+
+
+def test_every_op_is_read() -> None:
+    """Each operation arrives with its numbers where they belong."""
+    assert parse_op(json.dumps(WALL)) == WallOp("/m", 3, 2, 1)
+    assert parse_op(json.dumps(GUEST)) == GuestOp("a", "/m/a", "/f/a", 1, 2, 3, 4, 4096)
+    assert parse_op(json.dumps(GUEST | {"freezer_path": None, "held": True})) == GuestOp(
+        "a", "/m/a", None, 1, 2, 3, 4, 4096, held=True
+    )
+    assert parse_op('{"op":"forget","name":"a"}') == ForgetOp("a")
+    assert parse_op('{"op":"ping"}') == PingOp()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("grant_bytes", -1),
+        ("grant_bytes", 1.5),
+        ("grant_bytes", True),
+        ("grant_bytes", "3"),
+        ("grant_bytes", None),
+        ("weight", 0),
+        ("step_bytes", 1),
+        ("name", ""),
+        ("name", 7),
+        ("memory_path", None),
+    ],
+)
+def test_wrong_fields(key: str, value: object) -> None:
+    """A wrong field is refused by its name, never guessed."""
+    with pytest.raises(AgentError, match=key):
+        parse_op(json.dumps(GUEST | {key: value}))
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", '"x"', '{"op":"nonsense"}', "{}", '{"op":"wall"}', "NaN"])
+def test_wrong_lines(line: str) -> None:
+    """Nonsense is an AgentError that quotes it."""
+    with pytest.raises(AgentError):
+        parse_op(line)
+
+
+def test_events_there_and_back() -> None:
+    """An event is one line whatever is in it, and reads as it was."""
+    event: dict[str, object] = {"event": "error", "name": None, "message": "two\nlines \N{SNOWMAN}"}
+    line = to_line(event)
+    assert line.count(b"\n") == 1
+    assert from_line(line) == event
+
+
+@pytest.mark.parametrize("line", [b"", b"[]\n", b"{}\n", b'{"event":1}\n', b"Traceback\n"])
+def test_wrong_events(line: bytes) -> None:
+    """What is no event is an AgentError."""
+    with pytest.raises(AgentError):
+        from_line(line)
