@@ -8,7 +8,7 @@ back stays and is named by ``stays``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from guestroom.actions import Action, Outcome, SetLimit, SetWall
@@ -70,9 +70,9 @@ def undo(
     if all(outcome.ok for outcome in outcomes):
         return ()
     present = {guest.name: guest for guest in under_wall(guests)}
-    room = _Room(
-        present, _grants_now(present, outcomes), budget, settings, now_s, _reserve_now(present, budget, settings)
-    )
+    grants = _grants_now(present, outcomes)
+    present = {name: replace(guest, grant_bytes=grants[name]) for name, guest in present.items()}
+    room = _Room(present, grants, budget, settings, now_s, _reserve_now(present, budget, settings))
     held = [o.action for o in outcomes if _changed(o) and isinstance(o.action, SetLimit) and o.action.name in present]
     shrunk = [step for step in held if rules.shrinks(step)]
     missing = sum(max(0, step.grant_from_bytes - room.grants[step.name]) for step in shrunk)
