@@ -9,22 +9,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from guestroom import __version__
 from guestroom.agent.keeper import Keeper
 from guestroom.agent.request import StartRequest
 from guestroom.agent.session import Session
+from guestroom.api.limits import BodyLimit
 from guestroom.api.models import GuestDescription, Release, Start
 from guestroom.config import OnShort
 from guestroom.errors import AgentError, GuestroomError, InputError
+from guestroom.units import MAX_JSON_INT
 
 _HTTP_STATUS = {2: 422, 3: 409}
 _FOLLOW_S = 0.25
 _LINES = "application/x-ndjson"
+_After = Annotated[int, Query(ge=0, le=MAX_JSON_INT, description="Only events after this number.")]
+_Limit = Annotated[int, Query(ge=1, le=10_000, description="At most this many.")]
 
 
 def build_app(keeper: Keeper) -> FastAPI:
@@ -32,6 +38,8 @@ def build_app(keeper: Keeper) -> FastAPI:
     app = FastAPI(title="guestroom", version=__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(GuestroomError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _no_such_thing)
+    app.add_middleware(BodyLimit)
     sessions: set[asyncio.Task[None]] = set()
 
     @app.get("/v1/guests")
@@ -63,10 +71,8 @@ def build_app(keeper: Keeper) -> FastAPI:
         return await keeper.release(body.name)
 
     @app.get("/v1/events", response_model=None)
-    async def events(after: int = 0, limit: int = 1000, follow: bool = False) -> StreamingResponse | JSONResponse:
+    async def events(after: _After = 0, limit: _Limit = 1000, follow: bool = False) -> StreamingResponse | JSONResponse:
         """What was decided and happened, oldest first; ``follow`` keeps the response open."""
-        if after < 0 or not 1 <= limit <= 10_000:
-            raise InputError("after must be 0 or more and limit 1 to 10000", where="/v1/events")
         if not follow:
             return JSONResponse(await keeper.events(after, limit))
         return StreamingResponse(_follow(keeper, after), media_type=_LINES)
@@ -137,5 +143,13 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
 async def _malformed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # The place may hold a key of the client's: any length, any code point.
+    where = ".".join(str(part)[:64] for part in first["loc"]).encode(errors="backslashreplace").decode()
     return JSONResponse(InputError(f"the request is malformed: {first['msg']}", where=where).to_dict(), status_code=422)
+
+
+async def _no_such_thing(_: Request, error: Exception) -> JSONResponse:
+    """A path or method that is not there, a body that is no JSON or too large."""
+    assert isinstance(error, HTTPException)
+    known = InputError(str(error.detail), hint="see /openapi.json")
+    return JSONResponse(known.to_dict(), status_code=error.status_code, headers=error.headers)

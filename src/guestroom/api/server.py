@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,8 +27,14 @@ _PATH_BYTES = 107
 """Longest path of a unix socket: sun_path is 108 bytes with its NUL (unix(7))."""
 
 
+_PATIENCE_S = 30.0
+"""How long a client may owe the rest of a request. uvicorn waits for ever for a first one that never comes."""
+
+
 class PeerProtocol(H11Protocol):
-    """h11 with SO_PEERCRED: ``scope["client"]`` is (uid as text, pid)."""
+    """h11 with SO_PEERCRED: ``scope["client"]`` is (uid as text, pid). Who sends nothing, or half a request, is cut."""
+
+    patience_s = _PATIENCE_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the credentials once per connection."""
@@ -36,6 +43,26 @@ class PeerProtocol(H11Protocol):
         size = struct.calcsize("3i")
         pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
         self.client = (str(uid), pid)
+        self._heard_s = self.loop.time()
+        self._looking = self.loop.call_later(self.patience_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        self._looking.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note that the client is still sending."""
+        self._heard_s = self.loop.time()
+        super().data_received(data)
+
+    def _look(self) -> None:
+        """Close a connection whose client has owed a request, or the rest of one, for too long."""
+        owes = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        if owes and self.loop.time() - self._heard_s >= self.patience_s:
+            self.transport.close()
+            return
+        self._looking = self.loop.call_later(self.patience_s, self._look)
 
 
 def bind_socket(path: str, group: str | None) -> socket.socket:
