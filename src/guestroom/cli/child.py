@@ -24,8 +24,9 @@ class WaitingChild:
 
     def __init__(self, close_fds: Sequence[int] = ()) -> None:
         reader, writer = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(writer)

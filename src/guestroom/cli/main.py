@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from guestroom import __version__
-from guestroom.cli.output import fail, note
+from guestroom.cli.output import discard, fail, note
 from guestroom.errors import GuestroomError, HostError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -96,12 +96,10 @@ def _guarded(run: Any, as_json: bool) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (``guestroom ps | head``): nobody is left to tell.
-        _discard_stdout()
+        discard(sys.stdout)
         return 1
-    except HostError as error:
-        return fail(error, as_json=False)
     except OSError as error:
-        _discard_stdout()
+        discard(sys.stdout)
         place = str(error.filename) if error.filename is not None else None
         note(HostError(f"failed: {error.strerror or error}", where=place).line())
         return 1
@@ -113,14 +111,17 @@ def _usage(error: click.UsageError) -> UsageError:
     return UsageError(error.format_message().rstrip("."), hint=f"see '{command} --help'")
 
 
-def _discard_stdout() -> None:
-    """Point stdout at /dev/null, so that Python's own flush at exit does not complain a second time."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # a stdout without a descriptor: nothing to silence
-        return
+def _occupy_standard_descriptors() -> None:
+    """Open /dev/null where descriptor 0, 1 or 2 is closed.
+
+    Otherwise the next socket or pipe of ours would get that number, and QEMU's output would go into it. What
+    Python thinks of its streams stays: a command still finds that it has no stdout.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: fd
 
 
 @click.command(cls=GuestroomGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -134,6 +135,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script and of ``python -m guestroom``."""
+    _occupy_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             # A terminal that can't show a character gets its escape, never a traceback.

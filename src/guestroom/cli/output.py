@@ -56,20 +56,40 @@ def emit_json(obj: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print one line ``guestroom: text`` on stderr; silent when there is no stderr to print on."""
+    """Print one line ``guestroom: text`` on stderr; silent where stderr is closed, full or read by nobody.
+
+    What is said here goes with an exit code, or beside a guest that runs: neither may change because it can't be said.
+    """
     if sys.stderr is not None:
-        sys.stderr.write(f"guestroom: {one_line(text)}\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"guestroom: {one_line(text)}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            discard(sys.stderr)
+
+
+def discard(stream: TextIO | None) -> None:
+    """Point a stream that can't be written at /dev/null, so that Python's own flush at exit does not fail again."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # type: ignore[union-attr]
+        os.close(null)
+    except (OSError, ValueError, AttributeError):  # a stream without a descriptor: nothing to silence
+        return
 
 
 def fail(error: GuestroomError, as_json: bool) -> int:
     """Report ``error`` by the contract and return the exit code it stands for.
 
-    The line always goes to stderr; with ``as_json`` the object goes to stdout as well.
+    The line always goes to stderr; with ``as_json`` the object goes to stdout as well, if that takes it: a stdout
+    that does not is no second complaint and no other exit code.
     """
     note(error.line())
     if as_json:
-        emit_json(error.to_dict())
+        try:
+            emit_json(error.to_dict())
+        except (OSError, HostError):
+            discard(sys.stdout)
     return error.exit_code
 
 

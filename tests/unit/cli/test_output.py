@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -136,3 +138,24 @@ def test_an_unknown_size_stays_unknown() -> None:
     """None is no 0 B."""
     assert size_cell(None) is None
     assert size_cell(MIB) == "1.0 MiB"
+
+
+def broken() -> TextIO:
+    """A stream on a full device: it takes what is written, and fails when that is flushed."""
+    return Path("/dev/full").open("w")
+
+
+def test_a_complaint_nobody_can_hear_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a full stderr an error keeps its exit code, and nothing is left that would fail again at exit."""
+    monkeypatch.setattr(sys, "stderr", stream := broken())
+    assert fail(NoRoomError("full"), as_json=False) == 3
+    stream.flush()
+
+
+def test_an_error_object_nobody_can_read_is_no_second_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json and a full or closed stdout the line and the exit code are those of the error itself."""
+    for stdout in (broken(), None):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", said := io.StringIO())
+        assert fail(ConfigError("bad", where="f:1"), as_json=True) == 2
+        assert said.getvalue() == "guestroom: bad (f:1)\n"
