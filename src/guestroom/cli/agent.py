@@ -22,6 +22,7 @@ from guestroom.cli.client import DEFAULT_SOCKET
 from guestroom.cli.output import emit_json, json_option, one_line
 from guestroom.cli.wiring import build_deps, take_wall
 from guestroom.config import Settings
+from guestroom.errors import UsageError
 from guestroom.kernelfs import KernelFiles
 from guestroom.observe.hierarchy import find_layout
 from guestroom.record import SqliteLedger, open_ledger
@@ -37,6 +38,9 @@ DEFAULT_STATE = "/var/lib/guestroom"
 @json_option
 def agent(config_path: str | None, socket_path: str, state_dir: str, check: bool, as_json: bool) -> None:
     """Run the host agent in the foreground: it keeps the room of all guests until it gets SIGTERM."""
+    for option, path in (("--socket", socket_path), ("--state", state_dir)):
+        if not path:
+            raise UsageError(f"{option} is empty", hint="name a path, or leave it out")
     settings = load_settings(config_path)
     if check:
         if as_json:

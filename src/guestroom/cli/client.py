@@ -17,6 +17,8 @@ from guestroom.errors import AgentError, GuestroomError, InputError, NoRoomError
 
 DEFAULT_SOCKET = "/run/guestroom/agent.sock"
 _CONNECT_S = 5.0
+_KINDS: Mapping[int, type[GuestroomError]] = {400: InputError, 409: NoRoomError, 413: InputError, 422: InputError}
+"""What an answer's status makes of its error; the agent's failure otherwise."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -39,21 +41,22 @@ class Stream:
         self._response = response
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Lines until the agent closes the stream or is gone."""
+        """Lines until the agent closes the stream or is gone, or ``close`` is called from another thread."""
         try:
             for raw in self._response:
                 yield json.loads(raw)
         except (http.client.HTTPException, OSError, ValueError):
             return
+        finally:
+            self._connection.close()
 
     def close(self) -> None:
-        """Close the connection: a reservation dies with it."""
+        """End the connection: a reservation dies with it. Whoever reads ``lines`` sees their end."""
         sock = self._connection.sock
         if sock is not None:
             # The response holds a file on the socket: without this its close would not reach the agent.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
 
 
 class AgentClient:
@@ -95,12 +98,15 @@ class AgentClient:
         try:
             payload = json.dumps(body).encode() if body is not None else None
             headers = {"content-type": "application/json"} if payload is not None else {}
-            connection.request(method, target, payload, headers)
+            # An agent that refuses a body without reading all of it has answered nevertheless.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, payload, headers)
             return connection, connection.getresponse()
         except OSError as error:
             connection.close()
+            known = errno.errorcode.get(error.errno or 0, "")
             raise AgentError(
-                f"no agent answers: {errno.errorcode.get(error.errno or 0, '')} {error.strerror or error}",
+                f"no agent answers: {known} {error.strerror or error}".replace(":  ", ": "),
                 where=self.path,
                 hint="start it with 'guestroom agent' (as root), or name its --socket",
             ) from error
@@ -111,10 +117,10 @@ class AgentClient:
     def _raise(self, response: http.client.HTTPResponse) -> None:
         try:
             error = json.loads(response.read())["error"]
-        except (ValueError, KeyError, TypeError) as bad:
+            error["message"].strip()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, http.client.HTTPException) as bad:
             raise AgentError(f"the agent answered {response.status} {response.reason}", where=self.path) from bad
-        kinds: dict[int, type[GuestroomError]] = {422: InputError, 409: NoRoomError}
-        raise remote_error(error, kinds.get(response.status, AgentError))
+        raise remote_error(error, _KINDS.get(response.status, AgentError))
 
 
 def remote_error(error: Mapping[str, Any], kind: type[GuestroomError]) -> GuestroomError:

@@ -6,6 +6,8 @@ never an endless read.
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from typing import IO, TYPE_CHECKING
 
@@ -36,6 +38,10 @@ def read_text(path: str, *, most_bytes: int = MOST_BYTES) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"cannot read the input: {why}", where=where) from error
+    return _decoded(data, where, most_bytes)
+
+
+def _decoded(data: bytes, where: str, most_bytes: int) -> str:
     if len(data) > most_bytes:
         raise InputError(f"the input is larger than {format_bytes(most_bytes)}", where=where)
     try:
@@ -45,6 +51,23 @@ def read_text(path: str, *, most_bytes: int = MOST_BYTES) -> str:
         raise InputError(
             f"the input is not UTF-8 text: byte {error.start} is no character", where=f"{where}:{line}"
         ) from error
+
+
+def read_again(path: str, *, most_bytes: int) -> str:
+    """Text of a file that another program will read too: only a regular file says the same twice.
+
+    Raises ``InputError`` as ``read_text`` does, also for a pipe, a device or a folder.
+    """
+    try:
+        # Without O_NONBLOCK a FIFO would wait for a writer for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise InputError("cannot read the input: it is not a regular file", where=path)
+            data = _read(file, most_bytes)
+    except OSError as error:
+        raise InputError(f"cannot read the input: {error.strerror}", where=path) from error
+    return _decoded(data, path, most_bytes)
 
 
 def _file(path: str, most_bytes: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 
@@ -58,20 +59,41 @@ def run(
                 f"{option} does not go with guestroom run", where=name, hint="leave it out: run stays with QEMU"
             )
     if verdict_fd is not None:
-        try:
-            os.fstat(verdict_fd)
-        except OSError as error:
-            raise UsageError(
-                f"--verdict-fd {verdict_fd} is not open", hint="redirect it, for example 3>verdict.json"
-            ) from error
+        _check_writable(verdict_fd)
+    if not agent_lost_s >= 0:  # a NaN compares with nothing
+        raise UsageError(f"--agent-lost {agent_lost_s} is not a number of seconds", hint="give 0 or more")
     wish = Wish(
         name=name,
         argv=argv,
         readconfig=read_configs(argv),
-        helpers=tuple(tuple(shlex.split(command)) for command in helpers),
+        helpers=tuple(_words(command) for command in helpers),
         helper_ready=helper_ready,
         on_short=on_short,
         verdict_fd=verdict_fd,
         agent_lost_s=agent_lost_s,
     )
     return Running(wish, AgentClient(socket_path)).go()
+
+
+def _check_writable(fd: int) -> None:
+    """Raise ``UsageError`` unless the verdict can be written to ``fd``: later would be too late to say so."""
+    hint = f"redirect it, for example {fd if 2 < fd < 10 else 3}>verdict.json"
+    try:
+        mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except (OSError, OverflowError, ValueError) as error:
+        raise UsageError(f"--verdict-fd {fd} is not open", hint=hint) from error
+    if mode == os.O_RDONLY:
+        raise UsageError(f"--verdict-fd {fd} is open for reading only", hint=hint)
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """A helper's command line as words, as a shell splits it. Raises ``UsageError``."""
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(
+            f"--helper {command!r} is not understood: {str(error).lower()}", hint="quote it as for a shell"
+        ) from error
+    if not words:
+        raise UsageError("--helper has no command", hint="name a program, or leave it out")
+    return words

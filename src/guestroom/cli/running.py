@@ -13,7 +13,6 @@ import os
 import queue
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,16 @@ from typing import Any
 
 from guestroom.cli.child import WaitingChild
 from guestroom.cli.client import AgentClient, Stream, remote_error
+from guestroom.cli.inputs import read_again
+from guestroom.cli.output import note
 from guestroom.errors import AgentError, GuestroomError, InputError, LaunchError, NoRoomError
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _ERROR_KINDS: Mapping[int, type[GuestroomError]] = {2: InputError, 3: NoRoomError}
 _LAST_WORD_S = 3.0
 """How long the agent's explanation is awaited after a QEMU that ended before it ran."""
+_READCONFIG_BYTES = 1 << 20
+"""The largest -readconfig file: what the agent takes and the parser reads."""
 _REJOIN_S = 1.0
 _HELPER_READY_S = 10.0
 _HELPER_END_S = 5.0
@@ -64,6 +67,7 @@ class Running:
         self.helpers: list[WaitingChild] = []
         self.stream: Stream | None = None
         self.ran = False
+        self._told = False
         self.lost_s: float | None = None
         self.recreating_until_s: float | None = None
         self.error: GuestroomError | None = None
@@ -172,7 +176,7 @@ class Running:
             case "running":
                 self.ran = True
             case "recreate":
-                _say(f"{self.wish.name} is recreated: {line.get('reason')}")
+                note(f"{self.wish.name} is recreated: {line.get('reason')}")
                 self.recreating_until_s = time.monotonic() + _RECREATE_STOP_S
                 self.qemu.signal(signal.SIGTERM)
             case "error":
@@ -187,16 +191,41 @@ class Running:
         line.pop("event")
         argv = line.pop("argv", None)
         self.monitor = line.pop("monitor", None)
-        if self.wish.verdict_fd is not None:
-            os.write(self.wish.verdict_fd, json.dumps(line).encode() + b"\n")
-        advice = "".join(f"\nguestroom:   - {text}" for text in line.get("advice", ()) if argv is None)
+        untold = self._tell(line)
         if argv is None:
-            self.error = NoRoomError(str(line["message"]) + advice, where=self.wish.name, numbers=_numbers(line))
+            advice = "; ".join(line.get("advice", ())) or None
+            self.error = NoRoomError(str(line["message"]), numbers=_numbers(line), hint=advice)
             self.qemu.give_up()
             return
-        _say(str(line["message"]))
+        if untold is not None:
+            self.error = untold
+            self.qemu.give_up()
+            return
+        note(str(line["message"]))
         self._start_helpers()
         self.qemu.execute(argv)
+
+    def _tell(self, verdict: Mapping[str, Any]) -> GuestroomError | None:
+        """Write the verdict to --verdict-fd; the error when nobody can have got it.
+
+        It is authoritative, so no guest starts without it. Only the first: a guest that comes back recreated
+        must not fail because its starter, told once, has stopped reading.
+        """
+        fd = self.wish.verdict_fd
+        if fd is None or self._told:
+            return None
+        payload = json.dumps(verdict).encode() + b"\n"
+        try:
+            while payload:
+                payload = payload[os.write(fd, payload) :]
+        except OSError as error:
+            return LaunchError(
+                f"the verdict can't be written to --verdict-fd {fd}: {error.strerror}; the guest was not started",
+                where=self.wish.name,
+                hint="keep it open and readable until the line was read",
+            )
+        self._told = True
+        return None
 
     def _start_helpers(self) -> None:
         """Helpers first, QEMU when what it will connect to is there."""
@@ -206,7 +235,7 @@ class Running:
         for path in self.wish.helper_ready:
             while not os.path.exists(path):  # noqa: PTH110
                 if time.monotonic() > deadline_s:
-                    _say(f"{path} did not appear within {_HELPER_READY_S:g} s; QEMU is started anyway")
+                    note(f"{path} did not appear within {_HELPER_READY_S:g} s; QEMU is started anyway")
                     return
                 time.sleep(0.01)
 
@@ -286,11 +315,6 @@ class Running:
             self.stream.close()
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"guestroom: {text}\n")
-    sys.stderr.flush()
-
-
 def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if key.endswith("_bytes")} | {
         "holders": json.dumps(line.get("holders", [])),
@@ -300,13 +324,8 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_configs(argv: Sequence[str]) -> dict[str, str]:
     """Texts of the files named by ``-readconfig`` in ``argv``. Raises ``InputError`` naming the file."""
-    texts = {}
-    for option, value in pairwise(argv):
-        if option in ("-readconfig", "--readconfig"):
-            try:
-                with open(value, encoding="utf-8") as file:  # noqa: PTH123
-                    texts[value] = file.read(1 << 20)
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise InputError(f"the file of -readconfig can't be read: {reason}", where=value) from error
-    return texts
+    return {
+        value: read_again(value, most_bytes=_READCONFIG_BYTES)
+        for option, value in pairwise(argv)
+        if option in ("-readconfig", "--readconfig")
+    }

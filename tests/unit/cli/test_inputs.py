@@ -1,13 +1,14 @@
 """Files, standard input and sizes as commands read them."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
 import click
 import pytest
 
-from guestroom.cli.inputs import SIZE, SizeType, read_text
+from guestroom.cli.inputs import SIZE, SizeType, read_again, read_text
 from guestroom.errors import InputError, SizeError
 from guestroom.units import GIB, MIB
 
@@ -85,3 +86,21 @@ def test_a_size_option_is_named_in_its_error() -> None:
     with pytest.raises(SizeError, match=r"629,145,600 bytes and 600 x 10\^6 is 600,000,000") as caught:
         SIZE.convert("600M", option, None)
     assert caught.value.where == "--ram"
+
+
+def test_what_is_read_again_is_a_regular_file_read_whole(tmp_path: Path) -> None:
+    """Text up to the limit comes back whole; one byte more is refused, never cut off."""
+    file = tmp_path / "f"
+    file.write_text("x" * 10)
+    assert read_again(str(file), most_bytes=10) == "x" * 10
+    with pytest.raises(InputError, match="larger than 9"):
+        read_again(str(file), most_bytes=9)
+
+
+def test_what_says_nothing_twice_is_refused_at_once(tmp_path: Path) -> None:
+    """A FIFO without a writer, a folder, a device and a missing file are wrong input by name, without waiting."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (str(tmp_path / "fifo"), str(tmp_path), "/dev/null", str(tmp_path / "none")):
+        with pytest.raises(InputError, match="cannot read the input") as caught:
+            read_again(path, most_bytes=10)
+        assert caught.value.where == path
