@@ -1,9 +1,6 @@
 """``guestroom size``: descriptions in, estimates out."""
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -199,14 +196,3 @@ def test_settings_come_before_estimates(tmp_path: Path) -> None:
 def test_a_settings_file_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
     """--config names a file that must exist."""
     assert "nosuch.toml" in str(refused("--ram", "1GiB", "--config", str(tmp_path / "nosuch.toml")))
-
-
-def test_start_to_output_takes_at_most_a_quarter_of_a_second() -> None:
-    """Issue 3's budget, best of five so that a busy machine does not decide (about 0.1 s here)."""
-    command = [sys.executable, "-m", "guestroom", "size", "--ram", "1GiB", "--vcpus", "2", "--json"]
-    took = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
-        took.append(time.perf_counter() - begun)
-    assert min(took) <= 0.25, took
