@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from math import inf
-from operator import neg, truediv
+from operator import lt, truediv
 from typing import TYPE_CHECKING, NamedTuple
 
 from guestroom.actions import Bound, Grant
@@ -134,10 +134,9 @@ def _rounded_shares(
 
 def _level(reserve: int, weights: Sequence[int], floors: Sequence[int], caps: Sequence[int | None]) -> tuple[int, int]:
     """The exact lambda as (numerator, denominator), where sum(floors) < reserve < sum(caps)."""
-    capped = [cap is not None for cap in caps]
     # The sign of a cap's hinge is in both parts, so the fraction is still cap/weight.
     values = [*floors, *[-cap for cap in caps if cap is not None]]
-    widths = [*weights, *map(neg, compress(weights, capped))]
+    widths = [*weights, *[-weight for weight, cap in zip(weights, caps, strict=True) if cap is not None]]
     rise = reserve - sum(floors)
     found = _search(rise, _Hinges(list(map(truediv, values, widths)), values, widths), exact=False)
     if found is None:
@@ -246,12 +245,17 @@ def _check_numbers(
         ("cap_bytes", [cap for cap in caps if cap is not None], 0),
     )
     for field, column, least in columns:
-        if not column or ({*map(type, column)} == {int} and min(column) >= least and max(column) <= MAX_JSON_INT):
+        if not column or ({*map(type, column)} == {int} and min(column) >= least and _fit(column)):
             continue
         for claim in claims:
             value = getattr(claim, field)
             if not (field == "cap_bytes" and value is None):
                 _whole(field, value, least, f"guest {claim.name!r}")
+
+
+def _fit(column: Sequence[int]) -> bool:
+    """All at most 2^53 - 1; of numbers that are not negative the sum, which is quicker to have, mostly says so."""
+    return sum(column) <= MAX_JSON_INT or max(column) <= MAX_JSON_INT
 
 
 def _whole(field: str, value: object, least: int, where: str) -> None:
@@ -271,6 +275,8 @@ def _check_claims(names: Sequence[str], floors: Sequence[int], caps: Sequence[in
     if len(set(names)) != len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise ClaimsError(f"guest {twice!r} is given twice", where=f"guest {twice!r}", hint="give each guest once")
+    if None not in caps and not any(map(lt, caps, floors)):  # type: ignore[arg-type]
+        return
     for name, floor, cap in zip(names, floors, caps, strict=True):
         if cap is not None and cap < floor:
             raise ClaimsError(
