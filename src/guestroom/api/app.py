@@ -35,12 +35,18 @@ _Limit = Annotated[int, Query(ge=1, le=10_000, description="At most this many.")
 
 def build_app(keeper: Keeper) -> FastAPI:
     """The application over one keeper."""
-    app = FastAPI(title="guestroom", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="guestroom", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(GuestroomError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_such_thing)
     app.add_middleware(BodyLimit)
-    sessions: set[asyncio.Task[None]] = set()
+    _looking(app, keeper)
+    _starting(app, keeper)
+    return app
+
+
+def _looking(app: FastAPI, keeper: Keeper) -> None:
+    """What is asked and answered at once."""
 
     @app.get("/v1/guests")
     async def guests() -> list[dict[str, object]]:
@@ -77,6 +83,11 @@ def build_app(keeper: Keeper) -> FastAPI:
             return JSONResponse(await keeper.events(after, limit))
         return StreamingResponse(_follow(keeper, after), media_type=_LINES)
 
+
+def _starting(app: FastAPI, keeper: Keeper) -> None:
+    """The streams of ``guestroom run``."""
+    sessions: set[asyncio.Task[None]] = set()
+
     @app.post("/v1/start", response_model=None)
     async def start(body: Start, request: Request) -> StreamingResponse:
         """Ask for room and be started: lines ``verdict``, ``running``, ``recreate``, ``ended``, ``error``."""
@@ -102,8 +113,6 @@ def build_app(keeper: Keeper) -> FastAPI:
         session = Session()
         keeper.rejoin(name, _peer_pid(request), session)
         return StreamingResponse(_encode(session.lines()), media_type=_LINES)
-
-    return app
 
 
 def _on_short(text: str | None) -> OnShort | None:
