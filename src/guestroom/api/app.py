@@ -152,8 +152,8 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
 async def _malformed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    # The place may hold a key of the client's: any length, any code point.
-    where = ".".join(str(part)[:64] for part in first["loc"]).encode(errors="backslashreplace").decode()
+    # The place may hold a key of the client's, of any length.
+    where = ".".join(str(part)[:64] for part in first["loc"])
     return JSONResponse(InputError(f"the request is malformed: {first['msg']}", where=where).to_dict(), status_code=422)
 
 

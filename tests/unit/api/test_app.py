@@ -102,11 +102,12 @@ def test_a_body_that_is_no_json_is_wrong_input(content: bytes) -> None:
 
 
 def test_a_key_of_any_length_and_kind_is_shown_in_short() -> None:
-    """An unknown key of a megabyte does not come back as one, and a lone surrogate comes back escaped."""
+    """An unknown key of a megabyte does not come back as one, and one that is no text is refused."""
     assert len(ask("POST", "/v1/release", json={"name": "a", "x" * MIB: 1}).content) < 1000
     content = b'{"name": "a", "\\ud800": 1}'
     answer = ask("POST", "/v1/release", content=content, headers={"content-type": "application/json"})
-    assert error_of(answer)["where"] == "body.\\ud800"
+    assert answer.status_code == 422
+    assert error_of(answer)["where"] == "body"
 
 
 @pytest.mark.parametrize(
