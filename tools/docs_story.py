@@ -10,6 +10,7 @@ the text against it.
 from __future__ import annotations
 
 import argparse
+import html
 import io
 import re
 import subprocess
@@ -26,8 +27,9 @@ PICTURE = ROOT / "docs" / "img" / "story.svg"
 COMMAND = "make run ONCE=1"
 COLUMNS = 126
 FOLDER = re.compile(r"/[\w/.-]*/guestroom-\w{8}(?=/)")
+SPACED = re.compile(r'(<text [^>]*x=")([0-9.]+)(" [^>]*textLength=")([0-9.]+)("[^>]*>)([^<]*)</text>')
 STYLES = (
-    (r"^\[ *[0-9.]+ s\]", "bright_black"),
+    (r"^\[ *[0-9.]+ s\]", "grey62"),
     (r"  ok  ", "bold green"),
     (r"  NOT ", "bold red"),
     (r"EBUSY|\(squeezed\)|is refused|is lost|exit code 3|ended with -9", "bold yellow"),
@@ -87,7 +89,20 @@ def draw(text: str) -> str:
             drawn.highlight_regex(pattern, style)
         console.print(drawn)
     svg = console.export_svg(title="guestroom", theme=MONOKAI, code_format=FRAME, unique_id="story")
-    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in SPACED.sub(_moved, svg).splitlines()) + "\n"
+
+
+def _moved(match: re.Match[str]) -> str:
+    """A text that begins or ends with spaces, moved to where its first letter is: some renderers drop the spaces."""
+    tag, x, rest, length, end, text = match.groups()
+    words = text.replace("&#160;", " ")
+    before = len(words) - len(words.lstrip(" "))
+    width = float(length) / len(html.unescape(words))
+    letters = len(html.unescape(words.strip(" ")))
+    inner = words.strip(" ").replace(" ", "&#160;")
+    if not inner:
+        return ""
+    return f"{tag}{float(x) + before * width:.1f}{rest}{letters * width:.1f}{end}{inner}</text>"
 
 
 def main() -> int:
