@@ -19,7 +19,7 @@ import pytest
 from guestroom.actions import LetGo, Outcome, OutcomeKind, SetLimit
 from guestroom.errors import LedgerError
 from guestroom.ports import Ledger
-from guestroom.record import LATE, PatientLedger, SqliteLedger, open_ledger
+from guestroom.record import Outbox, SqliteLedger, open_ledger
 from guestroom.testing.clock import ManualClock
 
 KILLS = 30
@@ -128,23 +128,26 @@ def begin_until_full(ledger: Ledger) -> tuple[list[int], LedgerError]:
     raise AssertionError("the disk never got full")
 
 
-def check_full_and_mended(ledger: SqliteLedger, patient: PatientLedger, filler: Path) -> None:
-    """The whole story of a full disk, told through the patient ledger."""
-    began, error = begin_until_full(patient)
+def check_full_and_mended(ledger: SqliteLedger, outbox: Outbox, filler: Path) -> None:
+    """The whole story of a full disk, told through the outbox."""
+    began, error = begin_until_full(ledger)
     assert len(began) > 10
     assert error.numbers["errno"] == errno.ENOSPC
     assert "ENOSPC" in error.message
     assert "make room" in (error.hint or "")
     assert [one.number for one in ledger.decisions(10_000)] == began
-    late = [patient.event("held", "a", "m" * 2000, {"i": i}) for i in range(20)]
-    assert LATE in late
-    assert patient.carried_out("a let go", "{}", [RAISED]) == LATE
-    assert patient.failure is not None
+    for i in range(20):
+        outbox.event("held", "a", "m" * 2000, {"i": i})
+    outbox.carried_out("a let go", "{}", [RAISED])
+    assert not outbox.flush()
+    assert outbox.failure is not None
+    with pytest.raises(LedgerError, match="ENOSPC"):
+        outbox.durable()
     filler.unlink()
-    assert patient.flush()
-    assert [event.numbers["i"] for event in patient.events() if event.kind == "held"] == list(range(20))
-    assert patient.decisions(1)[0].outcomes == (RAISED,)
-    assert patient.begin("again", "{}", [STEP]) > began[-1]
+    assert outbox.flush()
+    assert [event.numbers["i"] for event in ledger.events() if event.kind == "held"] == list(range(20))
+    assert ledger.decisions(1)[0].outcomes == (RAISED,)
+    assert outbox.durable().begin("again", "{}", [STEP]) > began[-1]
 
 
 def test_a_full_disk_refuses_decisions_and_takes_everything_else(small_disk: Path) -> None:
@@ -152,9 +155,10 @@ def test_a_full_disk_refuses_decisions_and_takes_everything_else(small_disk: Pat
     clock = ManualClock()
     state_dir = str(small_disk / "state")
     with open_ledger(state_dir, clock=clock) as ledger:
-        patient = PatientLedger(ledger, clock)
-        patient.event("before", None, "all is well", {})
-        check_full_and_mended(ledger, patient, fill(small_disk, leave_bytes=256 << 10))
+        outbox = Outbox(ledger, clock)
+        outbox.event("before", None, "all is well", {})
+        assert outbox.flush()
+        check_full_and_mended(ledger, outbox, fill(small_disk, leave_bytes=256 << 10))
     with open_ledger(state_dir, clock=clock) as ledger:
         assert ledger.events()[0].kind == "before"
         assert ledger.decisions(1)[0].reason == "again"

@@ -16,6 +16,7 @@ from guestroom.observe.procfs import (
     cmdline,
     comm,
     find_qemus,
+    hugetlb_mounts,
     hugetlb_pool_bytes,
     is_qemu,
     parse_meminfo,
@@ -219,3 +220,21 @@ def test_any_meminfo_gives_an_answer_or_a_read_error(text: str) -> None:
     """Whatever meminfo says, the answer is figures or a ReadError."""
     with suppress(ReadError):
         assert parse_meminfo("m", text).total_bytes >= 0
+
+
+def test_hugetlbfs_mounts_are_found_among_the_others() -> None:
+    """Only mounts of type hugetlbfs count, at the path they are mounted on; a host without any has none."""
+
+    class Mounts:
+        """A host's /proc/self/mounts."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def read(self, path: str) -> str:
+            assert path == "/proc/self/mounts"
+            return self.text
+
+    text = "proc /proc proc rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\nh /huge1g hugetlbfs rw 0 0\n"
+    assert hugetlb_mounts(Mounts(text)) == ("/dev/hugepages", "/huge1g")  # type: ignore[arg-type]
+    assert hugetlb_mounts(Mounts("proc /proc proc rw 0 0\n")) == ()  # type: ignore[arg-type]

@@ -42,10 +42,19 @@ class Care:
         return self.record.name
 
     def facts(self) -> GuestFacts:
-        """What decisions are made from."""
+        """What decisions are made from.
+
+        A released guest is shown with unknown use and its grant as its cap: so it is neither shrunk nor raised,
+        and keeps counting.
+        """
         record = self.record
         reading = self.reading
         peak = self.peaks.peak_bytes
+        overhead = reading.overhead_bytes if reading is not None else self._before_it_runs()
+        if peak is None:
+            peak = self._before_it_runs()
+        if record.released:
+            overhead = peak = None
         return GuestFacts(
             name=record.name,
             state=record.state,
@@ -54,12 +63,12 @@ class Care:
             weight=record.weight,
             need_bytes=record.need_bytes,
             boot_floor_bytes=record.boot_floor_bytes,
-            cap_bytes=record.cap_bytes,
+            cap_bytes=record.grant_bytes if record.released else record.cap_bytes,
             grant_bytes=record.grant_bytes,
             admitted_grant_bytes=record.admitted_grant_bytes,
             limit_bytes=self.limit_bytes,
-            overhead_bytes=reading.overhead_bytes if reading is not None else self._before_it_runs(),
-            overhead_peak_bytes=peak if peak is not None else self._before_it_runs(),
+            overhead_bytes=overhead,
+            overhead_peak_bytes=peak,
             started_s=self.started_s,
             accounting=record.accounting,
             squeezed=record.squeezed,

@@ -87,6 +87,10 @@ class LateEntries(Protocol):
         """A guest's newest record."""
         ...
 
+    def remove_guest(self, name: str, reason: str) -> object:
+        """A guest's end."""
+        ...
+
     def flush(self) -> bool:
         """Write what waits."""
         ...
@@ -113,6 +117,8 @@ class Deps:
     """An action as plain data, the same as in the ledger."""
     monitor_path: Callable[[str, int], str]
     """Makes the place for a guest's own monitor socket and returns its path; given its name and its user's uid."""
+    huge_paths: tuple[str, ...] = ()
+    """Mount points of hugetlbfs: RAM there is made of pool pages, outside memory cgroups."""
     log: Callable[[str, str | None, str], None] = lambda kind, guest, message: None
     """Each event as it happens: kind, guest, message."""
     fault: Callable[[str], None] = lambda point: None

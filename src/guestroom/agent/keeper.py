@@ -109,7 +109,7 @@ class Keeper:
     ) -> dict[str, object]:
         """Dry run: the verdict and every limit that would change."""
         room, deps = self.room, self.deps
-        wanted = understand(name, argv, readconfig, deps.settings, _ANY_PATH, on_short)
+        wanted = understand(name, argv, readconfig, deps.settings, _ANY_PATH, deps.huge_paths, on_short)
         async with room.lock:
             if name in room.cares:
                 raise InputError(f"a guest named {name!r} is under care already", where=name)
@@ -213,7 +213,7 @@ class Keeper:
         )
         care.record, care.limit_bytes, care.reading = record, record.limit_bytes, None
         care.started_s = deps.clock.monotonic()
-        await self.room.save(care)
+        self.room.note(care)
         return True
 
     async def release(self, name: str) -> dict[str, object]:
@@ -225,7 +225,7 @@ class Keeper:
             if care.record.held:
                 await self.let_go(care, "released")
             care.record = replace(care.record, released=True)
-            await self.room.save(care)
+            self.room.note(care)
             self.deps.alarms.forget(name)
             await self.deps.kernel(lambda: self.deps.machine.killers([name], enabled=True, wall=False))
             self.deps.event("released", name, f"{name} is let go; it keeps its limit, which still counts")
@@ -240,7 +240,7 @@ class Keeper:
         if kind in ("held", "let_go") and care is not None:
             care.record = replace(care.record, held=kind == "held")
             self.deps.event(kind, care.name, self._hold_message(kind, care, news), news)
-            await self.room.save(care)
+            self.room.note(care)
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
 
@@ -258,7 +258,7 @@ class Keeper:
         """Thaw a held guest; the caller holds the lock."""
         await self.room.transact(f"let {care.name} go", {"reason": reason}, (LetGo(care.name, reason),))
         care.record = replace(care.record, held=False)
-        await self.room.save(care)
+        self.room.note(care)
 
     async def _sweeps(self) -> None:
         """The safety net: readings, ends that were missed, the host's side of the budget."""
@@ -269,6 +269,9 @@ class Keeper:
                 await self.room.look_at_all()
                 self._record_readings()
                 await self._missed_ends()
+                if self.room.unsettled:
+                    async with self.room.lock:
+                        await self.room.divide_again("an earlier division could not be written down")
                 if deps.clock.monotonic() - looked_s >= _BUDGET_S:
                     looked_s = deps.clock.monotonic()
                     await self._check_budget()

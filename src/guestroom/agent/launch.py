@@ -52,7 +52,9 @@ class Launch:
         await self._check_children()
         check_name(request.name)
         path = await deps.kernel(deps.monitor_path, request.name, request.peer_uid)
-        wanted = understand(request.name, request.argv, request.readconfig, deps.settings, path, request.on_short)
+        wanted = understand(
+            request.name, request.argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short
+        )
         verdict = await self._reserve(wanted, path)
         if self.care is None:
             self.session.emit({"event": "verdict"} | verdict_row(verdict))

@@ -129,7 +129,7 @@ async def _adopt(room: Room, finding: Adopt, record: GuestRecord) -> None:
         return
     if record.own_stop and record.state is GuestState.RUNNING and not finding.held:
         await _continue(room, record)
-    await room.save(care)
+    room.note(care)
 
 
 def _kill(room: Room, pid: int) -> None:
@@ -163,7 +163,7 @@ async def _finish(room: Room, finding: Finish, record: GuestRecord) -> None:
     if finding.folder:
         await room.retire(_care(room, record, record.limit_bytes), finding.reason)
     else:
-        await deps.durable(lambda book: book.remove_guest(record.name, finding.reason))
+        deps.late.remove_guest(record.name, finding.reason)
     deps.event("ended", record.name, f"{record.name} ended while no agent ran: {finding.reason}")
 
 

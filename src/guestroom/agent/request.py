@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from guestroom import size
 from guestroom.config import OnShort, Settings
-from guestroom.describe import PreparedArgv, burst_bytes, from_qemu_argv, prepare
+from guestroom.describe import PreparedArgv, burst_bytes, prepare
 from guestroom.errors import DescribeError, UsageError
 from guestroom.facts import Newcomer
 from guestroom.guest import Guest, check_name
@@ -50,6 +50,7 @@ def understand(
     readconfig: Mapping[str, str],
     settings: Settings,
     monitor_path: str,
+    huge_paths: tuple[str, ...] = (),
     on_short: OnShort | None = None,
 ) -> Understood:
     """Read a guest's argv and say what it needs. Raises ``InputError`` for what can't be understood or run."""
@@ -57,21 +58,10 @@ def understand(
     if not argv:
         raise UsageError("there is no QEMU command", where=name, hint="put it behind '--'")
 
-    def read_file(path: str) -> str:
-        if path not in readconfig:
-            raise FileNotFoundError(2, "the client did not send this file", path)
-        return readconfig[path]
-
-    guest = from_qemu_argv(argv, read_file=read_file)
-    if guest.daemonize:
-        raise UsageError(
-            "-daemonize does not go with guestroom run",
-            where=name,
-            hint="leave it out: run stays with QEMU, and gives its room back when it ends",
-        )
-    if guest.ram_bytes is None or guest.boot_ram_bytes is None:
+    prepared = prepare(argv, monitor_path=monitor_path, readconfig=readconfig, huge_paths=huge_paths)
+    guest = prepared.guest
+    if guest.ram_bytes is None:
         raise DescribeError("how much RAM this guest has is not known", where=name, hint="give -m on the command line")
-    prepared = prepare(argv, monitor_path=monitor_path, readconfig=readconfig)
     own = settings.guest(name)
     found = size.need(
         guest,
@@ -92,7 +82,7 @@ def understand(
     newcomer = Newcomer(
         name=name,
         ram_bytes=guest.ram_bytes,
-        ram_charged_bytes=guest.ram_bytes - (sum(prepared.ram_block_bytes) - prepared.ram_charged_bytes),
+        ram_charged_bytes=prepared.promised_charged_bytes,
         weight=own.weight if own.weight is not None else guest.ram_bytes,
         need_bytes=min(need_bytes, cap_bytes) if cap_bytes is not None and not fixed else need_bytes,
         boot_floor_bytes=min(boot_floor, need_bytes),

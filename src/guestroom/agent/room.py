@@ -12,9 +12,21 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
+from typing import assert_never
 
 from guestroom import decide
-from guestroom.actions import Action, Outcome, OutcomeKind, SetLimit, SetWall, StopGuest
+from guestroom.actions import (
+    Action,
+    Hold,
+    LetGo,
+    MakeGuest,
+    Outcome,
+    OutcomeKind,
+    SetLimit,
+    SetWall,
+    StartGuest,
+    StopGuest,
+)
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.decide import Budget
@@ -33,6 +45,8 @@ class Room:
         self.cares: dict[str, Care] = {}
         self.wall_bytes: Limit | None = None
         self.budget: Budget | None = None
+        self.unsettled = False
+        """A division is due that could not be carried out; the sweep tries again."""
 
     # --- facts -----------------------------------------------------------------------------------------
 
@@ -85,13 +99,14 @@ class Room:
         """Carry out ``actions`` in order; the caller holds the lock.
 
         A plan that shrinks, starts or stops is durable before its first step (P8); one that only raises
-        goes to the kernel first. After a failed step nothing further is tried.
+        goes to the kernel first. After a failed step nothing further is tried. Raises ``LedgerError``, with
+        nothing done, when a plan that must be durable can't be.
         """
         if not actions:
             return ()
         deps, text = self.deps, json.dumps(inputs, default=str)
-        only_raises = all(isinstance(a, SetLimit | SetWall) and not a.is_shrink for a in actions)
-        number = None if only_raises else await deps.durable(lambda book: book.begin(reason, text, tuple(actions)))
+        first = any(_written_first(action) for action in actions)
+        number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions))) if first else None
         deps.fault("written")
         outcomes: list[Outcome] = []
         for action in actions:
@@ -166,6 +181,11 @@ class Room:
         if isinstance(self.wall_bytes, int):
             self.deps.alarms.wall(self.wall_bytes, budget.headroom_bytes, budget.guard_bytes)
 
+    def note(self, care: Care) -> None:
+        """Write a guest's record as soon as the disk takes it."""
+        self.deps.late.put_guest(care.record)
+        self.deps.flush()
+
     async def save(self, care: Care) -> None:
         """Write a guest's record, durably. Raises ``LedgerError``."""
         record = care.record
@@ -176,6 +196,7 @@ class Room:
     async def divide_again(self, reason: str) -> tuple[Outcome, ...]:
         """Share the reserve again among those present; the caller holds the lock."""
         deps, now_s = self.deps, self.deps.clock.monotonic()
+        self.unsettled = True
         await self.look_at_all()
         host = await self.host()
         self.wall_bytes = host.wall_limit_bytes
@@ -183,7 +204,12 @@ class Room:
         budget = decide.budget(host, guests, deps.settings, burst_bytes=self.burst_bytes())
         grants = decide.divide_again(guests, budget, deps.settings, now_s, host.page_bytes)
         actions = decide.steps(grants, guests, budget, deps.settings, now_s=now_s)
-        outcomes = await self.transact(reason, _inputs(guests, host, budget), actions)
+        try:
+            outcomes = await self.transact(reason, _inputs(guests, host, budget), actions)
+        except LedgerError as error:
+            deps.event("ledger", None, f"the room is not divided again until the ledger can be written: {error.line()}")
+            return ()
+        self.unsettled = False
         await self.put_back(outcomes, budget, reason)
         self.set_budget(budget)
         return outcomes
@@ -208,15 +234,25 @@ class Room:
             await deps.kernel(deps.machine.remove, name)
         except HostError as error:
             deps.event("not_removed", name, f"its cgroups could not be removed: {error.line()}")
-        try:
-            await deps.durable(lambda book: book.remove_guest(name, why))
-        except LedgerError as error:
-            # The next start finds its cgroup gone and finishes it then.
-            deps.event("ledger", name, error.line())
+        deps.late.remove_guest(name, why)
+        deps.flush()
 
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""
         return _inputs(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}
+
+
+def _written_first(action: Action) -> bool:
+    """P8: starts, stops and shrinks are durable before they are carried out; what only gives room is not delayed."""
+    match action:
+        case SetLimit():
+            return action.is_shrink or action.grant_to_bytes < action.grant_from_bytes
+        case MakeGuest() | StartGuest() | StopGuest():
+            return True
+        case SetWall() | Hold() | LetGo():
+            return False
+        case _:
+            assert_never(action)
 
 
 def _plain(limit: Limit | None) -> int | str | None:

@@ -62,13 +62,11 @@ def split_overhead(
 ) -> OverheadReading:
     """Overhead of a guest whose RAM is charged apart.
 
-    While RAM has not wandered (``ram_wandered``) it is ``U_ram - RAM + U_vmm``, since then ``R = RAM``. Where it has,
-    ``ram_counted_bytes`` (resident and swapped RAM counted in smaps at the moment of these readings) takes the place
-    of RAM: ``U_ram + U_vmm - counted``; without an exact count the overhead is ``None``.
+    While RAM has not wandered it is ``U_ram - RAM + U_vmm``. Where it has, ``ram_counted_bytes`` (counted in smaps at
+    the moment of these readings) takes RAM's place; without an exact count the overhead is ``None``.
 
-    The upper bound holds whatever RAM did: ``U_vmm`` + the most that ``ram`` can hold beside RAM, proved in
-    ``_start_overhead_at_most``. ``U_vmm`` alone would be no bound: what QEMU took before its vCPUs ran stays in
-    ``ram``.
+    The upper bound holds whatever RAM did: ``U_vmm`` + the most that ``ram`` can hold beside RAM (proved in
+    ``_start_overhead_at_most``): what QEMU took before its vCPUs ran stays in ``ram``.
 
     ``kernel_peak_bytes`` puts the peak of ``vmm`` since its last reset in the place of what it is charged now: the
     most that overhead reached in between two readings. Where RAM moved, it is ``None``: nobody knows how much RAM

@@ -21,6 +21,7 @@ from guestroom.describe import from_qemu_argv
 from guestroom.errors import AgentError, GuestroomError, HostError, from_write
 from guestroom.kernelfs import KernelFiles
 from guestroom.layout import Layout
+from guestroom.observe.procfs import hugetlb_mounts
 from guestroom.observe.snapshot import KernelObserver
 from guestroom.record import Outbox, SqliteLedger
 from guestroom.record.encode import action_to_json
@@ -132,6 +133,7 @@ def build_deps(
         alarms=alarms,
         encode=_encode,
         monitor_path=monitor_paths(monitor_folder),
+        huge_paths=hugetlb_mounts(files),
         log=log,
         fault=crash_at(fault_at),
     )

@@ -13,6 +13,7 @@ from guestroom.ports import Files
 
 _MEMINFO = "/proc/meminfo"
 _HUGEPAGES = "/sys/kernel/mm/hugepages"
+_MOUNTS = "/proc/self/mounts"
 _KSM = "/sys/kernel/mm/ksm"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _KB_LINE = re.compile(r"([0-9]{1,15})( kB)?\Z", re.ASCII)
@@ -103,6 +104,12 @@ def hugetlb_pool_bytes(files: Files) -> int:
         path = f"{_HUGEPAGES}/{name}/nr_hugepages"
         total += int(pool[1]) * 1024 * number(path, read_text(files, path))
     return total
+
+
+def hugetlb_mounts(files: Files) -> tuple[str, ...]:
+    """Mount points of hugetlbfs, whose files are made of pool pages. Raises ``HostError``."""
+    mounts = (line.split(" ") for line in read_text(files, _MOUNTS).splitlines())
+    return tuple(fields[1] for fields in mounts if len(fields) > 2 and fields[2] == "hugetlbfs")
 
 
 def read_ksm(files: Files) -> KsmState | None:

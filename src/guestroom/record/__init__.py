@@ -5,6 +5,5 @@ It records and gives back; it decides nothing and touches no kernel file.
 
 from guestroom.record.ledger import SqliteLedger, open_ledger
 from guestroom.record.outbox import Outbox
-from guestroom.record.patient import LATE, PatientLedger
 
-__all__ = ["LATE", "Outbox", "PatientLedger", "SqliteLedger", "open_ledger"]
+__all__ = ["Outbox", "SqliteLedger", "open_ledger"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guestroom.ports import Ledger
-from guestroom.record import PatientLedger, SqliteLedger, open_ledger
+from guestroom.record import SqliteLedger, open_ledger
 from guestroom.testing.clock import ManualClock
 from guestroom.testing.ledger import MemoryLedger
 
@@ -30,7 +30,7 @@ def sqlite(state_dir: str, clock: ManualClock) -> Iterator[SqliteLedger]:
         yield ledger
 
 
-@pytest.fixture(params=["sqlite", "memory", "patient"])
+@pytest.fixture(params=["sqlite", "memory"])
 def ledger(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Ledger]:
     """Every kind of ledger, one after the other: the contract tests run on each."""
     kind: Ledger
@@ -38,7 +38,5 @@ def ledger(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Ledge
         kind = MemoryLedger(clock)
     else:
         kind = request.getfixturevalue("sqlite")
-        if request.param == "patient":
-            kind = PatientLedger(kind, clock)
     yield kind
     kind.close()
