@@ -26,13 +26,13 @@
 struct region {
     char *base;
     size_t end;
-    int advice; /* page size wanted: MADV_HUGEPAGE, MADV_NOHUGEPAGE or 0 */
 };
 
 static struct region small_pages, huge_pages, shared_pages;
-static int shm_fd = -1;
+static int shm_fd = -1, source_fd = -1;
 static int pipes[PIPES][2];
 static int pipe_count;
+static int thp_always;
 
 static char *reserve(int fd)
 {
@@ -66,15 +66,13 @@ static int grow(struct region *region, size_t size)
 /* What a system call does when it copies to untouched memory: the fault comes in kernel mode and cannot sleep. */
 static int grow_by_syscall(struct region *region, size_t size)
 {
-    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     ssize_t got;
 
-    if (fd < 0 || region->end + size > SPAN)
+    if (region->end + size > SPAN)
         return ENOSPC;
     errno = 0;
-    got = read(fd, region->base + region->end, size);
+    got = read(source_fd, region->base + region->end, size);
     int failed = got < 0 ? errno : (size_t)got < size ? EFAULT : 0;
-    close(fd);
     region->end += size;
     return failed;
 }
@@ -91,16 +89,22 @@ static int release(struct region *region, size_t size, int from_start)
     return madvise(at, size, region == &shared_pages ? MADV_REMOVE : MADV_DONTNEED) ? errno : 0;
 }
 
+/* One huge page at a time: the kernel gives up a longer range at its first empty part. What was a hole is written to,
+ * because zero-filled pages are given back when a huge page has to be split (6.12 and later). */
 static int collapse(void)
 {
-    size_t whole = small_pages.end & ~(HUGE - 1);
-    int failed;
+    int failed = 0;
 
-    if (!whole)
-        return 0;
-    madvise(small_pages.base, SPAN, MADV_HUGEPAGE);
-    failed = madvise(small_pages.base, whole, MADV_COLLAPSE) ? errno : 0;
-    madvise(small_pages.base, SPAN, MADV_NOHUGEPAGE);
+    for (char *at = small_pages.base; !failed && at + HUGE <= small_pages.base + small_pages.end; at += HUGE) {
+        if (thp_always)
+            madvise(at, HUGE, MADV_HUGEPAGE);
+        if (madvise(at, HUGE, MADV_COLLAPSE) == 0)
+            fill(at, at + HUGE);
+        else if (errno != EINVAL) /* EINVAL: it is empty */
+            failed = errno;
+        if (thp_always)
+            madvise(at, HUGE, MADV_NOHUGEPAGE);
+    }
     return failed;
 }
 
@@ -128,7 +132,7 @@ static int fill_pipes(size_t size)
         if (pipe_count == PIPES)
             return ENOSPC;
         if (pipe2(pipes[pipe_count], O_NONBLOCK | O_CLOEXEC))
-            return errno;
+            return errno == ENFILE ? ENOMEM : errno; /* ENFILE: its inode could not be charged (fs/pipe.c) */
         int fd = pipes[pipe_count++][1];
         if (fcntl(fd, F_SETPIPE_SZ, 1 << 20) < 0)
             return errno;
@@ -154,19 +158,41 @@ static struct region *pick(const char *name)
     return strcmp(name, "huge") == 0 ? &huge_pages : strcmp(name, "shm") == 0 ? &shared_pages : &small_pages;
 }
 
+/* Take every page this program itself will ever need now, while nothing limits it: at a limit even the answer
+ * would otherwise need a page of stack and sleep. Before the regions are mapped, so that they stay untouched. */
+static int settle_down(void)
+{
+    char stack[65536], text[64] = "";
+
+    memset(stack, 1, sizeof stack);
+    for (int i = 0; i < 2; i++)
+        snprintf(text, sizeof text, "%d %s %zu\n", (int)stack[i], "ok", sizeof stack);
+    int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) > 0)
+        thp_always = strstr(text, "[always]") != NULL;
+    source_fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    return source_fd < 0 || mlockall(MCL_CURRENT);
+}
+
 int main(void)
 {
     static char line[4096];
     char verb[32], word[4000];
 
+    if (settle_down())
+        return 1;
     small_pages.base = reserve(-1);
     huge_pages.base = reserve(-1);
     shm_fd = memfd_create("guestroom-test", MFD_CLOEXEC);
     if (shm_fd < 0 || ftruncate(shm_fd, SPAN))
         return 1;
     shared_pages.base = reserve(shm_fd);
-    madvise(small_pages.base, SPAN, MADV_NOHUGEPAGE);
-    madvise(shared_pages.base, SPAN, MADV_NOHUGEPAGE);
+    /* Where huge pages are given to everybody, small ones must be asked for. Not otherwise: changing that for a part
+     * splits the mapping, which at a limit fails. */
+    if (thp_always) {
+        madvise(small_pages.base, SPAN, MADV_NOHUGEPAGE);
+        madvise(shared_pages.base, SPAN, MADV_NOHUGEPAGE);
+    }
     madvise(huge_pages.base, SPAN, MADV_HUGEPAGE);
     setvbuf(stdout, NULL, _IONBF, 0);
     printf("ready\n");

@@ -7,6 +7,8 @@ Nothing here knows what the simulator believes.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import mmap
 import os
 import select
 import signal
@@ -17,9 +19,6 @@ from pathlib import Path
 
 from guestroom.kernelfs import KernelFiles
 from guestroom.units import MIB
-
-ASLEEP_AFTER_S = 0.4
-"""A helper that has not answered after this long is asleep at a limit or frozen: 16 MiB take 10 ms."""
 
 
 def own_cgroup(controller: str) -> str | None:
@@ -33,15 +32,19 @@ def own_cgroup(controller: str) -> str | None:
 
 
 class Helper:
-    """One helper process and the commands it has not answered yet."""
+    """One helper process, the commands it was given and the answers it gave."""
 
     def __init__(self, binary: Path) -> None:
         self.process = subprocess.Popen(
             [str(binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, close_fds=True
         )
-        self.unanswered = 1
+        self.unanswered = 0
+        self.answers: list[str] = []
+        self.dead = False
         self._buffer = b""
-        assert self.answer(5.0) == "ready"
+        while b"\n" not in self._buffer:
+            assert self.listen(5.0), "the helper did not start"
+        self._buffer = b""
 
     def send(self, command: str) -> None:
         """Give it one command; a dead one takes none."""
@@ -50,78 +53,109 @@ class Helper:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(command.encode() + b"\n")
 
-    def answer(self, wait_s: float = ASLEEP_AFTER_S) -> str | None:
-        """Its next answer: ``ok``, an errno's number, ``dead``, or None while it sleeps."""
+    def listen(self, wait_s: float) -> bool:
+        """Take in what it says within ``wait_s``; False when it said nothing."""
         assert self.process.stdout is not None
-        deadline = time.monotonic() + wait_s
-        while b"\n" not in self._buffer:
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return None
-            chunk = os.read(self.process.stdout.fileno(), 4096)
-            if not chunk:
-                self.process.wait()
-                self.unanswered = 0
-                return "dead"
+        if self.dead or not select.select([self.process.stdout], [], [], wait_s)[0]:
+            return False
+        chunk = os.read(self.process.stdout.fileno(), 4096)
+        if chunk:
             self._buffer += chunk
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        self.unanswered -= 1
-        return line.decode()
+            return True
+        self.process.wait()
+        self.dead = True
+        return False
+
+    def collect(self) -> None:
+        """Turn what it said into answers: ``ok`` or an errno's number each."""
+        while b"\n" in self._buffer and self.unanswered:
+            line, self._buffer = self._buffer.split(b"\n", 1)
+            self.answers.append(line.decode())
+            self.unanswered -= 1
+
+    @property
+    def waiting(self) -> bool:
+        """True while it lives and owes an answer."""
+        return not self.dead and self.unanswered > 0
 
     def kill(self) -> None:
         """SIGKILL; harmless when it is gone."""
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
 
 
 class RealHost:
-    """``root`` in the memory and in the freezer hierarchy, with helpers inside."""
+    """``memory`` and ``freezer``, folders of our own in the two hierarchies, with helpers inside."""
 
-    def __init__(self, binary: Path, files: list[Path]) -> None:
+    def __init__(self, binary: Path, page_files: Iterator[Path]) -> None:
         memory, freezer = own_cgroup("memory"), own_cgroup("freezer")
         assert memory is not None
         assert freezer is not None
-        name = f"guestroom-test-{os.getpid()}-{time.monotonic_ns() & 0xFFFFFF:x}"
+        name = f"guestroom-test-{os.getpid()}-{time.monotonic_ns() & 0xFFFFFFFF:x}"
         self.memory, self.freezer = f"{memory}/{name}", f"{freezer}/{name}"
         self.files = KernelFiles()
         self._binary = binary
-        self._page_files: Iterator[Path] = iter(files)
-        self._helpers: dict[int, Helper] = {}
+        self._page_files = page_files
+        self.helpers: dict[int, Helper] = {}
         for path in (self.memory, self.freezer):
             self.files.mkdir(path)
 
     def spawn(self, *cgroups: str) -> int:
-        """A new helper in each of ``cgroups`` (paths); its pid."""
+        """A new helper in each of ``cgroups`` (folders); its pid."""
         helper = Helper(self._binary)
         pid = helper.process.pid
-        self._helpers[pid] = helper
+        self.helpers[pid] = helper
         for path in cgroups:
             self.files.write(f"{path}/cgroup.procs", str(pid))
         return pid
 
-    def order(self, pid: int, command: str, wait_s: float = ASLEEP_AFTER_S) -> str | None:
-        """Send ``command``; its answer, or None while it sleeps or is frozen."""
-        helper = self._helpers[pid]
-        helper.send(command)
-        return self.catch_up(pid, wait_s)
+    def order(self, pid: int, command: str) -> None:
+        """Send a command to a helper."""
+        self.helpers[pid].send(command)
 
-    def catch_up(self, pid: int, wait_s: float = ASLEEP_AFTER_S) -> str | None:
-        """Read every answer that is due; the last, or None while one is missing."""
-        helper = self._helpers[pid]
-        last: str | None = "ok"
-        while helper.unanswered:
-            last = helper.answer(wait_s)
-            if last is None:
-                return None
-        return last
+    def settle(self, limit_s: float = 5.0) -> None:
+        """Wait until every helper has answered, died, or is seen to sleep at a limit or in the freezer."""
+        deadline = time.monotonic() + limit_s
+        quiet = 0
+        while quiet < 3 and time.monotonic() < deadline:
+            # One that has just been let go may still look stopped, so a stop counts when it is seen three times.
+            heard = False
+            for pid, helper in self.helpers.items():
+                while helper.listen(0.0):
+                    heard = True
+                helper.collect()
+                if helper.waiting and not self._stopped(pid):
+                    heard = True
+            if not any(helper.waiting for helper in self.helpers.values()):
+                return
+            quiet = 0 if heard else quiet + 1
+            time.sleep(0.0005 if heard else 0.002)
+
+    @staticmethod
+    def _stopped(pid: int) -> bool:
+        """True when the kernel lets it sleep: in the freezer or at a memory limit."""
+        try:
+            where = Path(f"/proc/{pid}/wchan").read_text()
+        except OSError:
+            return False
+        return "refrigerator" in where or "oom" in where
+
+    def waiting(self, pid: int) -> bool:
+        """True while the helper owes an answer."""
+        return self.helpers[pid].waiting
 
     def next_file(self) -> Path:
         """A file nobody has in the page cache."""
-        return next(self._page_files)
+        return next(path for path in self._page_files if forget(path))
 
     def exit(self, pid: int) -> None:
-        """Kill the helper and wait until its memory is given back."""
-        self._helpers[pid].kill()
-        self._helpers[pid].process.wait()
+        """Kill the helper; a frozen one stays until it is thawed."""
+        self.helpers[pid].kill()
+        if self._stopped(pid):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.helpers[pid].process.wait(timeout=0.3)
+        self.helpers[pid].listen(0.0)
 
     def close(self) -> None:
         """Thaw, kill, and remove all folders, deepest first."""
@@ -129,7 +163,7 @@ class RealHost:
             for folder, _, names in os.walk(root):
                 if "freezer.state" in names:
                     (Path(folder) / "freezer.state").write_text("THAWED")
-        for helper in self._helpers.values():
+        for helper in self.helpers.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(helper.process.pid, signal.SIGKILL)
             helper.process.wait()
@@ -161,7 +195,34 @@ def make_page_files(folder: Path, count: int, size_bytes: int = 4 * MIB) -> list
         path.write_bytes(os.urandom(4096) * (size_bytes // 4096))
         fd = os.open(path, os.O_RDONLY)
         os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
         made.append(path)
     return made
+
+
+def forget(path: Path, tries: int = 20) -> bool:
+    """Drop a file from the page cache; False if parts of it stayed (another CPU still holds a reference)."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for _ in range(tries):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            if not cached_pages(fd):
+                return True
+            time.sleep(0.005)
+    finally:
+        os.close(fd)
+    return False
+
+
+def cached_pages(fd: int) -> int:
+    """Pages of a file in the page cache, by mincore(2): a test read, even one that may not wait, would read ahead."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_COPY) as mapping:
+        size = len(mapping)
+        start = (ctypes.c_char * size).from_buffer(mapping)
+        pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), pages)
+        del start
+    if failed:
+        raise OSError(ctypes.get_errno(), "mincore")
+    return sum(byte & 1 for byte in pages.raw)

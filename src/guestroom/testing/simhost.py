@@ -7,6 +7,7 @@ Tests make things happen between any two steps by ``before_write`` and ``before_
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +17,18 @@ from guestroom.testing.simcgroup import Cgroup, FreezerCgroup, Kind, MemCgroup
 from guestroom.testing.simfiles import FreezerFiles, MemoryFiles
 from guestroom.testing.simkernel import SimKernel
 from guestroom.testing.simmemory import kernel_error
-from guestroom.testing.simorders import Orders
+from guestroom.testing.simorders import (
+    Collapse,
+    Discard,
+    FillCache,
+    Free,
+    ReleaseKernelMemory,
+    Retouch,
+    TakeKernelMemory,
+    Touch,
+)
 from guestroom.testing.simproc import ProcFiles
-from guestroom.testing.simprocess import Fate, SimProcess
+from guestroom.testing.simprocess import Fate, Order, SimProcess
 from guestroom.testing.simregion import HUGE_BYTES
 from guestroom.units import GIB, MIB, round_up
 
@@ -42,15 +52,28 @@ class SimHost:
     ``own`` is the cgroup this process is in, in both hierarchies; ``base_use_bytes`` is memory the host itself uses.
     """
 
+    kernel_type = SimKernel
+    """A test may put in a kernel that believes otherwise."""
+
     def __init__(self, total_bytes: int = 16 * GIB, *, own: str = "/host", base_use_bytes: int = 256 * MIB) -> None:
-        self.kernel = SimKernel(total_bytes)
-        self.kernel.controller.base_use_bytes = base_use_bytes
-        self.orders = Orders(self.kernel)
-        self._inode = 100
-        self._memory_files = MemoryFiles(self.kernel)
-        self._freezer_files = FreezerFiles(self.kernel)
+        kernel = self.kernel_type(total_bytes)
+        kernel.controller.base_use_bytes = base_use_bytes
+        self._use(kernel, own, 100)
+        for mount in (MEMORY_MOUNT, FREEZER_MOUNT):
+            at = mount
+            for part in filter(None, own.split("/")):
+                at = f"{at}/{part}"
+                self.mkdir(at)
+        self.writes.clear()
+
+    def _use(self, kernel: SimKernel, own: str, inode: int) -> None:
+        self.kernel = kernel
+        self._own = own
+        self._inode = inode
+        self._memory_files = MemoryFiles(kernel)
+        self._freezer_files = FreezerFiles(kernel)
         self.proc = ProcFiles(
-            self.kernel, {"memory": own, "freezer": own}, {"memory": MEMORY_MOUNT, "freezer": FREEZER_MOUNT}
+            kernel, {"memory": own, "freezer": own}, {"memory": MEMORY_MOUNT, "freezer": FREEZER_MOUNT}
         )
         self.memory = MEMORY_MOUNT + own.rstrip("/")
         self.freezer = FREEZER_MOUNT + own.rstrip("/")
@@ -60,12 +83,13 @@ class SimHost:
         """Called with the path before each read. The first text returned is what the file reads as."""
         self.before_mkdir: list[Callable[[str], None]] = []
         self.writes: list[Write] = []
-        for mount in (MEMORY_MOUNT, FREEZER_MOUNT):
-            at = mount
-            for part in filter(None, own.split("/")):
-                at = f"{at}/{part}"
-                self.mkdir(at)
-        self.writes.clear()
+
+    def copy(self) -> SimHost:
+        """A host in the same state that goes its own way; hooks are not copied."""
+        other = SimHost.__new__(type(self))
+        other._use(copy.deepcopy(self.kernel), self._own, self._inode)
+        other.proc.hugetlb_pages = dict(self.proc.hugetlb_pages)
+        return other
 
     def layout(self, cgroup: str = "guestroom") -> Layout:
         """Where guestroom's cgroups would be."""
@@ -130,37 +154,44 @@ class SimHost:
 
     def touch(self, pid: int, size_bytes: int, *, huge: bool = False, shm: bool = False) -> Fate:
         """Write to ``size_bytes`` of new memory."""
-        process = self._living(pid)
-        region = process.regions["huge" if huge else "shm" if shm else "small"] if process else None
-        if process is None or region is None:
-            return Fate.KILLED
+        region = "huge" if huge else "shm" if shm else "small"
         size = round_up(size_bytes, HUGE_BYTES) if huge else size_bytes
-        return self.kernel.order(process, self.orders.touch(process, region, size))
+        return self._order(pid, lambda process: Touch(self.kernel, process, process.regions[region], size))
 
     def touch_by_syscall(self, pid: int, size_bytes: int) -> Fate:
         """Let a system call fill ``size_bytes`` of new memory: it fails where a fault of its own would sleep."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.touch_by_syscall(process, process.regions["small"], size_bytes))
+        return self._order(
+            pid, lambda process: Touch(self.kernel, process, process.regions["small"], size_bytes, by_syscall=True)
+        )
 
     def free(self, pid: int, size_bytes: int, region: str = "small") -> Fate:
         """Give back the last ``size_bytes`` of a region."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.free(process, process.regions[region], size_bytes))
+        return self._order(pid, lambda process: Free(self.kernel, process.regions[region], size_bytes))
 
     def discard(self, pid: int, size_bytes: int, region: str = "small") -> Fate:
         """``MADV_DONTNEED`` on the first ``size_bytes`` of a region (balloon, free page reporting)."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.discard(process, process.regions[region], size_bytes))
+        return self._order(pid, lambda process: Discard(self.kernel, process.regions[region], size_bytes))
 
     def retouch(self, pid: int, region: str = "small") -> Fate:
         """Write to all of a region again: holes are charged to the cgroup the process is in now."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.retouch(process, process.regions[region]))
+        return self._order(pid, lambda process: Retouch(self.kernel, process, process.regions[region]))
 
     def collapse(self, pid: int) -> Fate:
         """Huge page collapse of the small pages: charged anew to the cgroup the process is in now."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.collapse(process, process.regions["small"]))
+        return self._order(pid, lambda process: Collapse(self.kernel, process, process.regions["small"]))
+
+    def fill_cache(self, pid: int, size_bytes: int, *, locked: bool = False) -> Fate:
+        """Read ``size_bytes`` of files nobody has in the page cache; ``locked``: and keep them there (mlock)."""
+        kind = Kind.LOCKED if locked else Kind.CACHE
+        return self._order(pid, lambda process: FillCache(self.kernel, process, size_bytes, kind))
+
+    def kernel_memory(self, pid: int, size_bytes: int) -> Fate:
+        """Take kernel memory (pipe buffers): nothing reclaims it, no threshold sees it."""
+        return self._order(pid, lambda process: TakeKernelMemory(self.kernel, process, size_bytes))
+
+    def release_kernel(self, pid: int) -> Fate:
+        """Give the kernel memory back."""
+        return self._order(pid, lambda process: ReleaseKernelMemory(self.kernel, process))
 
     def merge(self, pid: int, size_bytes: int) -> None:
         """KSM merges the first ``size_bytes``: still mapped, no longer charged; ``retouch`` undoes it."""
@@ -168,21 +199,10 @@ class SimHost:
         region.merge(0, min(region.end, round_up(size_bytes)))
         self.kernel.wake()
 
-    def fill_cache(self, pid: int, size_bytes: int, *, locked: bool = False) -> Fate:
-        """Read ``size_bytes`` of files nobody has in the page cache."""
-        process = self.process(pid)
-        kind = Kind.LOCKED if locked else Kind.CACHE
-        return self.kernel.order(process, self.orders.fill_cache(process, size_bytes, kind))
-
-    def kernel_memory(self, pid: int, size_bytes: int) -> Fate:
-        """Take kernel memory (pipe buffers): nothing reclaims it, no threshold sees it."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.kernel_memory(process, size_bytes))
-
-    def release_kernel(self, pid: int) -> Fate:
-        """Give the kernel memory back."""
-        process = self.process(pid)
-        return self.kernel.order(process, self.orders.release_kernel(process))
+    def _order(self, pid: int, make: Callable[[SimProcess], Order]) -> Fate:
+        """Give a process an order; one that is gone takes none."""
+        process = self.kernel.processes.get(pid)
+        return Fate.KILLED if process is None else self.kernel.order(process, make(process))
 
     def move(self, pid: int, memory: str) -> None:
         """Move to another memory cgroup; charges stay."""
@@ -214,9 +234,6 @@ class SimHost:
         if not isinstance(group, FreezerCgroup):
             raise kernel_error(errno.ENOENT, path)
         return group
-
-    def _living(self, pid: int) -> SimProcess | None:
-        return self.kernel.processes.get(pid)
 
     def _find(self, path: str) -> Cgroup | None:
         root: Cgroup
@@ -266,7 +283,7 @@ class SimHost:
             raise kernel_error(errno.EEXIST, path)
         self._inode += 1
         if isinstance(parent, MemCgroup):
-            parent.children[name] = MemCgroup(name, parent, self._inode)
+            self.kernel.controller.make(parent, name, self._inode, path)
         elif isinstance(parent, FreezerCgroup):
             parent.children[name] = FreezerCgroup(name, parent, self._inode)
 

@@ -47,9 +47,10 @@ class SimKernel:
         return [p for p in sorted(self.processes.values(), key=lambda p: p.pid) if p.memory is group]
 
     def end(self, process: SimProcess) -> None:
-        """SIGKILL: a frozen one keeps all until it is thawed."""
-        if process.held and process.waits_at is None:
+        """SIGKILL: a held one stops sleeping at a limit but keeps all until it is thawed (measured)."""
+        if process.held:
             process.dying = True
+            process.waits_at = None
             return
         self._bury(process)
 
@@ -98,6 +99,7 @@ class SimKernel:
             if not process.alive:
                 return Fate.KILLED
             process.todo.popleft()
+            process.fates.append(fate)
         return fate if process.alive else Fate.KILLED
 
     def wake(self, raised: MemCgroup | None = None) -> None:

@@ -14,11 +14,14 @@ import errno
 import os
 from collections.abc import Callable
 
-from guestroom.testing.simcgroup import Kind, MemCgroup
+from guestroom.testing.simcgroup import Kind, MemCgroup, uncharge
 from guestroom.units import PAGE_BYTES, UNLIMITED, Limit, round_down, round_up
 
 RECLAIM_BATCH_BYTES = 32 * PAGE_BYTES
 """The kernel never evicts less at a time (``SWAP_CLUSTER_MAX``, mm/vmscan.c)."""
+
+FOLDER_BYTES = 3 * PAGE_BYTES
+"""Kernel memory of one memory cgroup on two CPUs (measured: 8 to 16 KiB), charged to the cgroup above."""
 
 
 def kernel_error(number: int, path: str) -> OSError:
@@ -34,6 +37,8 @@ class MemoryController:
         self.total_bytes = total_bytes
         self.base_use_bytes = 0
         """Memory in use that no cgroup shows: the host's kernel."""
+        self.evicted_bytes = 0
+        """Page cache evicted since the beginning."""
         self.crossed: list[Callable[[MemCgroup, int, int], None]] = []
         """Called with (cgroup, usage before, usage after) for it and all above: what thresholds look at."""
 
@@ -88,8 +93,7 @@ class MemoryController:
                 done += self._take(below, kind, want - done)
         return done
 
-    @staticmethod
-    def _take(group: MemCgroup, kind: Kind, want: int) -> int:
+    def _take(self, group: MemCgroup, kind: Kind, want: int) -> int:
         if kind is Kind.STRANDED:
             taken = group.charged[kind]
             for folio in group.folios:
@@ -99,6 +103,7 @@ class MemoryController:
             taken = group.charged[kind]
         else:
             taken = min(group.charged[kind], round_up(want))
+            self.evicted_bytes += taken
         if taken:
             group.add(kind, -taken)
         return taken
@@ -130,6 +135,14 @@ class MemoryController:
         """``memory.force_empty``: evict all that can be evicted at and below ``group``."""
         self.reclaim(group, self.total_bytes)
 
+    def make(self, parent: MemCgroup, name: str, inode: int, path: str) -> None:
+        """``mkdir``: the kernel's own memory for the child is charged to the parent; ENOMEM where it has no room."""
+        granted, _ = self.charge(parent, Kind.KERNEL, FOLDER_BYTES)
+        if granted < FOLDER_BYTES:
+            uncharge(parent, Kind.KERNEL, granted)
+            raise kernel_error(errno.ENOMEM, path)
+        parent.children[name] = MemCgroup(name, parent, inode)
+
     def remove(self, group: MemCgroup) -> None:
         """``rmdir`` of an empty one: kernel memory goes to the parent, the rest stays as a ghost's charge."""
         parent = group.parent
@@ -142,6 +155,7 @@ class MemoryController:
             group.add(Kind.KERNEL, -kernel)
             parent.add(Kind.KERNEL, kernel)
         group.dead = True
+        uncharge(parent, Kind.KERNEL, FOLDER_BYTES)
         if any(ghost.charged[kind] for ghost in group.everything() for kind in Kind):
             parent.ghosts.append(group)
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
-from guestroom.testing.simcgroup import FreezerCgroup, Kind, MemCgroup
-from guestroom.testing.simregion import Region, uncharge
+from guestroom.testing.simcgroup import FreezerCgroup, Kind, MemCgroup, uncharge
+from guestroom.testing.simregion import Region
 
 
 class Fate(StrEnum):
@@ -52,6 +52,8 @@ class SimProcess:
         self.todo: deque[Order] = deque()
         self.waits_at: MemCgroup | None = None
         """The cgroup whose limit its fault sleeps at."""
+        self.fates: list[Fate] = []
+        """How each order that was finished ended, in order."""
         self.alive = True
         self.dying = False
         """Killed while frozen: it stays, with all its memory, until it is thawed (measured)."""

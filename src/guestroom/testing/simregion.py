@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from guestroom.testing.simcgroup import Folio, Kind, MemCgroup
+from guestroom.testing.simcgroup import Folio, Kind, MemCgroup, uncharge
 from guestroom.units import MIB, PAGE_BYTES
 
 HUGE_BYTES = 2 * MIB
@@ -165,10 +165,3 @@ def _split(run: Run, start: int, end: int) -> Iterator[Run]:
     cuts = sorted({run.start, run.end, min(max(start, run.start), run.end), min(max(end, run.start), run.end)})
     for low, high in pairwise(cuts):
         yield Run(low, high, run.owner, run.kind, run.folio)
-
-
-def uncharge(owner: MemCgroup, kind: Kind, size_bytes: int) -> None:
-    """Give back; kernel memory of a removed cgroup belongs to the next living one above (measured on 6.18)."""
-    while kind is Kind.KERNEL and owner.dead and owner.parent is not None:
-        owner = owner.parent
-    owner.add(kind, -size_bytes)
