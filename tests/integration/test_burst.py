@@ -171,6 +171,21 @@ def test_a_held_guest_survives_a_restart_of_the_agent(make_host: MakeHost, image
     assert a.alive(10) is None
 
 
+def test_a_held_guest_can_be_ended_by_its_user(make_host: MakeHost, image: GuestImage) -> None:
+    """SIGTERM to the run of a held guest ends it cleanly: a frozen process could not even die."""
+    host, a, b = pair(make_host, image)
+    for number in range(8):
+        with contextlib.suppress(GuestroomError):
+            a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=2)
+        if host.ps()["A"]["held"]:
+            break
+    host.wait_for("held", "A")
+    assert a.stop(15) == 0
+    assert until(lambda: list(host.ps()) == ["B"])
+    assert b.alive() is None
+    assert host.client.get("/v1/host")["walls_hit"] == 0
+
+
 def test_released_guests_are_left_alone_and_still_count(make_host: MakeHost, image: GuestImage) -> None:
     """After release a guest keeps its limit, its killer is on, its room stays taken, and its end gives it back."""
     host, a, b = pair(make_host, image)

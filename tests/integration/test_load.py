@@ -1,4 +1,4 @@
-"""Limits that change under a loaded guest: shrinks and raises at every start and stop, and nothing in the guest notices."""
+"""Limits that change under a loaded guest: shrinks and raises at every start and stop, unnoticed inside."""
 
 from __future__ import annotations
 

@@ -7,15 +7,13 @@ rebuilt after a restart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guestroom.agent.peaks import PeakWindow
+from guestroom.agent.session import Session
 from guestroom.facts import GuestFacts, GuestRecord, GuestState, OverheadReading
 from guestroom.units import Limit
-
-Emit = Callable[[Mapping[str, object]], None]
-"""Sends one line to the guest's own ``run``."""
 
 
 @dataclass(slots=True)
@@ -30,16 +28,32 @@ class Care:
     reading: OverheadReading | None = None
     recreated_s: float | None = None
     pidfd: int | None = None
-    emit: Emit | None = None
-    """Its ``run``'s open connection, None where there is none."""
+    session: Session | None = None
+    """Its ``run``'s connection, None where there never was one (an agent that restarted)."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     recreation: int | None = None
     """Grant bytes it is to come back with while it is being recreated."""
+    stopping_s: float | None = None
+    """Since when its user is ending it."""
+    before_stop: GuestState | None = None
+    """Its state before that."""
+    at_wall: bool = False
+    """It was seen waiting at its limit."""
 
     @property
     def name(self) -> str:
         """Its name."""
         return self.record.name
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its ``run`` listens: only then can it be recreated."""
+        return self.session is not None and not self.session.gone.is_set()
+
+    def send(self, line: Mapping[str, object]) -> None:
+        """Send a line to its ``run``, if it listens."""
+        if self.session is not None:
+            self.session.emit(line)
 
     def facts(self) -> GuestFacts:
         """What decisions are made from.
@@ -73,7 +87,7 @@ class Care:
             accounting=record.accounting,
             squeezed=record.squeezed,
             held=record.held,
-            recreatable=record.recreatable and self.emit is not None,
+            recreatable=record.recreatable and self.reachable,
             recreate_need_bytes=record.recreate_need_bytes,
             recreated_s=self.recreated_s,
             fixed_overhead=record.fixed_overhead,

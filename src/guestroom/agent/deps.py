@@ -117,6 +117,8 @@ class Deps:
     """An action as plain data, the same as in the ledger."""
     monitor_path: Callable[[str, int], str]
     """Makes the place for a guest's own monitor socket and returns its path; given its name and its user's uid."""
+    inodes: dict[str, int] = field(default_factory=dict)
+    """Inode of each guest's cgroup, which the applier checks before it writes (P9)."""
     huge_paths: tuple[str, ...] = ()
     """Mount points of hugetlbfs: RAM there is made of pool pages, outside memory cgroups."""
     log: Callable[[str, str | None, str], None] = lambda kind, guest, message: None

@@ -206,7 +206,7 @@ class Launch:
             ram_block_bytes=wanted.prepared.ram_block_bytes,
         )
         peaks = PeakWindow(deps.settings.peak_window_s)
-        return Care(record, now_s, peaks, limit_bytes=limit, emit=self.session.emit)
+        return Care(record, now_s, peaks, limit_bytes=limit, session=self.session)
 
     # --- the guest itself ------------------------------------------------------------------------------
 
@@ -214,7 +214,9 @@ class Launch:
         """Place the child, let it execute QEMU, see its RAM obtained, move it, arm the alarms, continue it."""
         care, deps, machine = self._its_care, self.deps, self.deps.machine
         name, pid = care.name, self.request.child_pid
-        care.record = replace(care.record, identity=await deps.kernel(self._identity, name, pid))
+        identity = await deps.kernel(self._identity, name, pid)
+        care.record = replace(care.record, identity=identity)
+        deps.inodes[name] = identity.cgroup_inode
         for helper in self.request.helper_pids:
             await deps.kernel(machine.put, helper, name, "vmm")
         await self.room.save(care)

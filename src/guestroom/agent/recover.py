@@ -122,6 +122,7 @@ async def _adopt(room: Room, finding: Adopt, record: GuestRecord) -> None:
         deps.event("not_started", record.name, f"{record.name} had not run when the agent ended; it is gone")
         return
     room.cares[record.name] = care
+    deps.inodes[record.name] = identity.cgroup_inode
     try:
         care.pidfd = await deps.kernel(deps.machine.pidfd, identity.pid, identity.start_ticks)
     except VanishedError:

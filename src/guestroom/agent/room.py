@@ -45,6 +45,10 @@ class Room:
         self.cares: dict[str, Care] = {}
         self.wall_bytes: Limit | None = None
         self.budget: Budget | None = None
+        self.leftovers: set[str] = set()
+        """Ended guests whose cgroups could not be removed yet."""
+        self.walls_hit = 0
+        """How often a guest was seen waiting at its limit; the goal is 0."""
         self.unsettled = False
         """A division is due that could not be carried out; the sweep tries again."""
 
@@ -88,7 +92,8 @@ class Room:
 
     async def look_at_all(self) -> None:
         """Read every running guest's overhead."""
-        running = [c for c in self.cares.values() if c.record.state in (GuestState.RUNNING, GuestState.PAUSED)]
+        away = (GuestState.QUEUED, GuestState.STARTING)
+        running = [care for care in self.cares.values() if care.record.state not in away]
         await asyncio.gather(*(self.look(care) for care in running))
 
     # --- transactions ----------------------------------------------------------------------------------
@@ -226,16 +231,38 @@ class Room:
         deps, name = self.deps, care.name
         if self.cares.get(name) is care:
             del self.cares[name]
+        await self.clear(care)
+        deps.late.remove_guest(name, why)
+        deps.flush()
+
+    async def clear(self, care: Care) -> None:
+        """Remove an ended guest's cgroups and let go of its process; what the kernel still drains is tried again."""
+        deps, name = self.deps, care.name
         deps.alarms.forget(name)
+        deps.inodes.pop(name, None)
         if care.pidfd is not None:
             os.close(care.pidfd)
             care.pidfd = None
         try:
             await deps.kernel(deps.machine.remove, name)
         except HostError as error:
-            deps.event("not_removed", name, f"its cgroups could not be removed: {error.line()}")
-        deps.late.remove_guest(name, why)
-        deps.flush()
+            self.leftovers.add(name)
+            deps.event("not_removed", name, f"its cgroups could not be removed yet: {error.line()}")
+
+    async def clear_leftovers(self) -> None:
+        """Remove cgroups of ended guests that could not be removed at once."""
+        for name in sorted(self.leftovers - set(self.cares)):
+            try:
+                await self.deps.kernel(self.deps.machine.remove, name)
+            except HostError:
+                continue
+            self.leftovers.discard(name)
+
+    def limits_moved(self) -> bool:
+        """Whether the kernel has another limit than the one set: somebody else wrote it."""
+        return any(
+            care.limit_bytes != care.record.limit_bytes for care in self.cares.values() if not care.record.released
+        )
 
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""

@@ -66,7 +66,7 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
     }
 
 
-def host_row(host: HostFacts, budget: Budget, cares: list[Care]) -> dict[str, object]:
+def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int) -> dict[str, object]:
     """The host, its budget by terms, and what is promised and used."""
     overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in cares]
     grants = sum(care.record.grant_bytes for care in cares)
@@ -101,4 +101,5 @@ def host_row(host: HostFacts, budget: Budget, cares: list[Care]) -> dict[str, ob
             for a in host.ancestors
         ],
         "guests": len(cares),
+        "walls_hit": walls_hit,
     }

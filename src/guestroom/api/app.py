@@ -76,6 +76,11 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
         """Let a guest go: its limit stays and counts."""
         return await keeper.release(body.name)
 
+    @app.post("/v1/stopping")
+    async def stopping(body: Release) -> dict[str, object]:
+        """A guest's user is about to end it: if it is held it is let go, so that it can end."""
+        return await keeper.stopping(body.name)
+
     @app.get("/v1/events", response_model=None)
     async def events(after: _After = 0, limit: _Limit = 1000, follow: bool = False) -> StreamingResponse | JSONResponse:
         """What was decided and happened, oldest first; ``follow`` keeps the response open."""
@@ -86,7 +91,6 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
 
 def _starting(app: FastAPI, keeper: Keeper) -> None:
     """The streams of ``guestroom run``."""
-    sessions: set[asyncio.Task[None]] = set()
 
     @app.post("/v1/start", response_model=None)
     async def start(body: Start, request: Request) -> StreamingResponse:
@@ -102,16 +106,14 @@ def _starting(app: FastAPI, keeper: Keeper) -> None:
             peer_uid=_peer_uid(request),
             on_short=_on_short(body.on_short),
         )
-        task = asyncio.ensure_future(keeper.start(wish, session))
-        sessions.add(task)
-        task.add_done_callback(sessions.discard)
+        keeper.begin_start(wish, session)
         return StreamingResponse(_encode(session.lines()), media_type=_LINES)
 
     @app.get("/v1/guests/{name}/orders", response_model=None)
     async def orders(name: str, request: Request) -> StreamingResponse:
         """The lines of a start again, for a ``run`` that lost its connection (an agent that restarted)."""
         session = Session()
-        keeper.rejoin(name, _peer_pid(request), session)
+        await keeper.rejoin(name, _peer_pid(request), session)
         return StreamingResponse(_encode(session.lines()), media_type=_LINES)
 
 

@@ -105,7 +105,7 @@ async def _serve(
     log("ready", None, f"listening on {socket_path}; guests go to {layout.memory}")
     _notify("READY=1")
     waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, waiting, keeper.failed), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((serving, waiting, keeper.tasks.failed), return_when=asyncio.FIRST_COMPLETED)
     _notify("STOPPING=1")
     await alarms.stop()
     await keeper.end()
@@ -114,8 +114,8 @@ async def _serve(
     for task in (waiting, news):
         task.cancel()
     deps.close()
-    if keeper.failed.done():
-        keeper.failed.result()
+    if keeper.tasks.failed.done():
+        keeper.tasks.failed.result()
 
 
 async def _pass_on(alarms: AlarmClient, keeper: Keeper) -> None:

@@ -22,15 +22,16 @@ _KINDS: Mapping[int, type[GuestroomError]] = {400: InputError, 409: NoRoomError,
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, answer_s: float | None) -> None:
         super().__init__("guestroom")
         self._path = path
+        self._answer_s = answer_s
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(_CONNECT_S)
         self.sock.connect(self._path)
-        self.sock.settimeout(None)
+        self.sock.settimeout(self._answer_s)
 
 
 class Stream:
@@ -62,8 +63,10 @@ class Stream:
 class AgentClient:
     """Requests to the agent on ``path``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, answer_s: float | None = None) -> None:
+        """``answer_s``: how long an answer is waited for; None, for people at a terminal: until it comes."""
         self.path = path
+        self._answer_s = answer_s
 
     def get(self, target: str) -> Any:
         """The decoded answer of a GET."""
@@ -94,7 +97,7 @@ class AgentClient:
     def _ask(
         self, method: str, target: str, body: Mapping[str, object] | None
     ) -> tuple[_UnixConnection, http.client.HTTPResponse]:
-        connection = _UnixConnection(self.path)
+        connection = _UnixConnection(self.path, self._answer_s)
         try:
             payload = json.dumps(body).encode() if body is not None else None
             headers = {"content-type": "application/json"} if payload is not None else {}

@@ -27,6 +27,9 @@ from guestroom.cli.output import note
 from guestroom.errors import AgentError, GuestroomError, InputError, LaunchError, NoRoomError
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_STOPPING_S = 1.0
+"""How long the agent has to let a held guest go before its user's signal is passed on anyway."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _ERROR_KINDS: Mapping[int, type[GuestroomError]] = {2: InputError, 3: NoRoomError}
 _LAST_WORD_S = 3.0
 """How long the agent's explanation is awaited after a QEMU that ended before it ran."""
@@ -77,10 +80,11 @@ class Running:
         """Start and stay; again after an order to recreate."""
         while True:
             self._fork()
-            for number in _FORWARDED:
-                signal.signal(number, self._on_signal)
             try:
                 self._ask()
+                # Not before: an agent that does not answer must not make this process deaf to its user.
+                for number in _FORWARDED:
+                    signal.signal(number, self._on_signal)
                 code = self._stay()
             finally:
                 self._clean_up()
@@ -152,16 +156,21 @@ class Running:
                 assert code is not None
                 if not self.ran:
                     self._last_word()
+                if not self.ran and self._signals and self.error is None:
+                    name = signal.Signals(self._signals[0]).name
+                    self.error = LaunchError(f"ended by signal {name} before the guest ran", where=self.wish.name)
+                    self.error.exit_code = 128 + self._signals[0]
                 return code
             self._overdue(qemu)
 
     def _pass_on(self, number: int) -> None:
         assert self.qemu is not None
         if not self.ran:
-            # Nothing runs yet that could handle it: the reservation dies with us.
-            self.error = LaunchError(f"ended by signal {signal.Signals(number).name} before the guest ran")
-            self.error.exit_code = 128 + number
-            self.qemu.give_up()
+            self.qemu.give_up()  # nothing runs yet that could handle it: the reservation dies with us
+        elif number in _ENDING:
+            # A guest that is held still could not even die: the agent lets it go first.
+            with contextlib.suppress(GuestroomError):
+                AgentClient(self.client.path, answer_s=_STOPPING_S).post("/v1/stopping", {"name": self.wish.name})
         self.qemu.signal(number)
 
     def _heed(self, line: dict[str, Any] | None) -> None:
@@ -242,7 +251,7 @@ class Running:
     def _last_word(self) -> None:
         """QEMU ended before it ran: the agent knows whether it was for want of room."""
         deadline_s = time.monotonic() + _LAST_WORD_S
-        while self.error is None and (left_s := deadline_s - time.monotonic()) > 0:
+        while self.error is None and not self.ran and (left_s := deadline_s - time.monotonic()) > 0:
             try:
                 line = self.lines.get(timeout=left_s)
             except queue.Empty:

@@ -121,12 +121,14 @@ def build_deps(
 ) -> Deps:
     """Ports over the real kernel."""
     files, clock = KernelFiles(), SystemClock()
+    inodes: dict[str, int] = {}
     return Deps(
         settings=settings,
         layout=layout,
         clock=clock,
         observer=KernelObserver(files, layout, clock, outsider_need=outsider_need(settings)),
-        applier=KernelApplier(files, layout, clock),
+        applier=KernelApplier(files, layout, clock, expected_inodes=inodes),
+        inodes=inodes,
         machine=KernelMachine(files, layout, clock),
         ledger=ledger,
         late=Outbox(ledger, clock),

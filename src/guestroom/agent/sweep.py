@@ -1,0 +1,121 @@
+"""The safety net under the events: once a second everything is looked at, whether anything was heard or not."""
+
+from __future__ import annotations
+
+import asyncio
+
+from guestroom import decide
+from guestroom.agent.care import Care
+from guestroom.agent.endings import Endings
+from guestroom.agent.room import Room
+from guestroom.errors import GuestroomError, VanishedError
+from guestroom.facts import GuestState
+from guestroom.units import MIB, format_bytes
+
+_BUDGET_S = 10.0
+"""How often the host's side of the budget (other QEMUs, huge pages, limits above) is looked at between events."""
+
+
+class Sweep:
+    """Readings, ends that were missed, walls that were hit, and the host's side of the budget."""
+
+    def __init__(self, room: Room, endings: Endings) -> None:
+        self.room = room
+        self.deps = room.deps
+        self.endings = endings
+        self._budget_s = self.deps.clock.monotonic()
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(self.deps.settings.sweep_s)
+            try:
+                await self.once()
+            except GuestroomError as error:
+                # One bad sweep must not end the loop that would see the next one go well.
+                self.deps.event("sweep_failed", None, error.line())
+
+    async def once(self) -> None:
+        """One sweep."""
+        room, deps = self.room, self.deps
+        await room.look_at_all()
+        for care in list(room.cares.values()):
+            if care.reading is not None:
+                deps.late.reading(care.reading, care.limit_bytes, care.record.grant_bytes)
+            await self._look(care)
+        deps.flush()
+        await room.clear_leftovers()
+        if room.unsettled:
+            async with room.lock:
+                await room.divide_again("an earlier division could not be written down")
+        if deps.clock.monotonic() - self._budget_s >= _BUDGET_S:
+            self._budget_s = deps.clock.monotonic()
+            await self._check_budget()
+
+    async def _look(self, care: Care) -> None:
+        """One guest: is it still there, did it come back, did it reach its wall?"""
+        deps, settings, now_s = self.deps, self.deps.settings, self.deps.clock.monotonic()
+        if care.record.state in (GuestState.QUEUED, GuestState.STARTING):
+            if care.recreation is not None and now_s - care.started_s > settings.start_timeout_s:
+                await self._not_back(care)
+            return
+        if not await deps.kernel(self.endings.members, care.name):
+            self.endings.noticed(care)
+            return
+        if care.stopping_s is not None and now_s - care.stopping_s > settings.stop_timeout_s:
+            self.endings.still_there(care)
+        await self._wall(care)
+
+    async def _wall(self, care: Care) -> None:
+        """Reaching a wall is a counted failure: whoever waits there is lost or nearly so (P5)."""
+        deps = self.deps
+        try:
+            reading = await deps.kernel(deps.observer.cgroup, deps.layout.guest(care.name))
+        except VanishedError:
+            return
+        care.limit_bytes = reading.limit_bytes
+        if reading.under_oom and not care.at_wall:
+            self.room.walls_hit += 1
+            limit = care.record.limit_bytes
+            deps.event(
+                "wall_hit",
+                care.name,
+                f"{care.name} reached its limit of {format_bytes(limit)} and waits there; it needs room now",
+                {"limit_bytes": limit, "usage_bytes": reading.usage_bytes, "walls_hit": self.room.walls_hit},
+            )
+        care.at_wall = bool(reading.under_oom)
+
+    async def _not_back(self, care: Care) -> None:
+        """A recreated guest that was not started again: its place is given to the others."""
+        room = self.room
+        async with room.lock:
+            if room.cares.get(care.name) is care and care.record.identity is None:
+                await room.retire(care, "it did not come back")
+                self.deps.event("not_recreated", care.name, f"{care.name} did not come back; its room is free")
+                await room.divide_again(f"{care.name} did not come back")
+
+    async def _check_budget(self) -> None:
+        """Follow the host: another QEMU, a changed huge page pool or a limit above us change the budget."""
+        room = self.room
+        async with room.lock:
+            host = await room.host()
+            budget = decide.budget(host, room.guests(), self.deps.settings, burst_bytes=room.burst_bytes())
+            if room.budget is not None and _same(budget, room.budget) and not room.limits_moved():
+                return
+            if budget.overcommitted_bytes > 0:
+                message = (
+                    f"the host is overcommitted by {format_bytes(budget.overcommitted_bytes)}: no admissions and no "
+                    "raises until room comes back"
+                )
+                self.deps.event("overcommitted", None, message, {"overcommitted_bytes": budget.overcommitted_bytes})
+            await room.divide_again("the host's budget changed")
+
+
+def _same(one: decide.Budget, other: decide.Budget) -> bool:
+    """Whether two budgets differ by less than what is worth a new division (1 MiB or 1 %)."""
+    slack = max(MIB, other.reserve_bytes // 100)
+    return bool(
+        abs(one.reserve_bytes - other.reserve_bytes) <= slack
+        and one.headroom_bytes == other.headroom_bytes
+        and (one.overcommitted_bytes > 0) == (other.overcommitted_bytes > 0)
+    )
