@@ -56,13 +56,17 @@ class FakeKeeper:
         assert 1 <= limit <= 10_000
         return [{"number": after + 1}]
 
-    async def start(self, request: StartRequest, session: Session) -> None:
+    def begin_start(self, request: StartRequest, session: Session) -> None:
         """A verdict, and no more."""
         self.asked.append(request)
         session.emit({"event": "verdict", "name": request.name})
         session.close()
 
-    def rejoin(self, name: str, peer_pid: int, session: Session) -> None:
+    async def stopping(self, name: str) -> dict[str, object]:
+        """Nobody but ``a`` is there."""
+        return await self.release(name)
+
+    async def rejoin(self, name: str, peer_pid: int, session: Session) -> None:
         """Nobody to rejoin."""
         raise InputError(f"no guest named {name!r} is under care", where=name[:63])
 
