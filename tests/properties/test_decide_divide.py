@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 
 import pytest
@@ -68,6 +69,38 @@ def test_equals_the_slow_reference(sample: int, case: tuple[int, list[Claim]]) -
         patch.setattr(MODULE, "_SAMPLE", sample)
         grants = granted(reserve, claims)
     assert (None if grants is None else list(grants.values())) == expected
+
+
+def many_claims(seed: int, kind: str) -> tuple[int, list[Claim]]:
+    """30 to 90 claims and a reserve between floors and caps: more than Hypothesis draws one by one."""
+    pick = random.Random(seed)
+    base_weight, base_floor = pick.randrange(2**51, 2**52), pick.randrange(2**40, 2**46)
+    claims = []
+    for i in range(pick.randrange(30, 90)):
+        if kind == "near":
+            weight, floor, extra = base_weight + pick.randrange(3), base_floor + pick.randrange(3), pick.randrange(4)
+        elif kind == "few":
+            weight, floor, extra = pick.choice([1, 2, 4]), pick.choice([0, 8]), pick.choice([0, 4, 16])
+        else:
+            weight, floor, extra = pick.randrange(1, 2**40), pick.randrange(2**40), pick.randrange(2**40)
+        claims.append(Claim(f"g{i}", weight, floor, floor + extra if pick.random() < 0.8 else None))
+    low = sum(claim.floor_bytes for claim in claims)
+    high = sum(claim.floor_bytes + 20 if claim.cap_bytes is None else claim.cap_bytes for claim in claims)
+    return pick.randrange(low, max(low, high) + 2), claims
+
+
+@pytest.mark.parametrize("sample", [16, 33, 64])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["near", "few", "mixed", "mixed"]))
+def test_the_bracketed_search_equals_the_slow_reference(sample: int, seed: int, kind: str) -> None:
+    """With many guests, where whole groups of hinges are decided at once, it is the same division."""
+    reserve, claims = many_claims(seed, kind)
+    expected = reference(reserve, [(claim.weight, claim.floor_bytes, claim.cap_bytes) for claim in claims])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MODULE, "_SAMPLE", sample)
+        grants = granted(reserve, claims)
+    assert grants is not None
+    assert list(grants.values()) == expected
 
 
 @MANY

@@ -120,7 +120,7 @@ def _accepted(case: _Case, kind: VerdictKind, division: Division, recreate: tupl
     """A verdict that lets the newcomer start."""
     newcomer, need, left = case.newcomer, case.need, max(0, case.left)
     grant = next(grant for grant in division.grants if grant.name == newcomer.name).grant_bytes
-    limit = limit_bytes(newcomer.ram_charged_bytes, grant, newcomer.cap_bytes, min(grant, need), case.budget)
+    limit = limit_bytes(newcomer.ram_charged_bytes, grant, newcomer.cap_bytes, grant, case.budget)
     short = 0 if kind is VerdictKind.ADMIT else max(0, need - case.left)
     message = advice.accepted(kind, newcomer.name, need, grant, left, recreate)
     return _verdict(

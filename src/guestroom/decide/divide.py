@@ -74,7 +74,7 @@ def divide(reserve_bytes: int, claims: Iterable[Claim], page_bytes: int = PAGE_B
     floors = [claim.floor_bytes for claim in claims]
     caps = [claim.cap_bytes for claim in claims]
     _check_numbers(reserve_bytes, page_bytes, claims, weights, floors, caps)
-    floor_pages = [-(-floor // page_bytes) for floor in floors]
+    floor_pages = [(floor + page_bytes - 1) // page_bytes for floor in floors]
     cap_pages = [None if cap is None else cap // page_bytes for cap in caps]
     reserve_pages = reserve_bytes // page_bytes
     _check_claims(names, floor_pages, cap_pages, page_bytes)

@@ -43,6 +43,34 @@ def test_a_page_more_than_fits_is_short() -> None:
     assert (verdict.kind, verdict.short_bytes, verdict.short_of) == (VerdictKind.REFUSE, 4096, "overhead")
 
 
+def test_sizes_that_are_no_whole_pages_round_against_the_newcomer() -> None:
+    """Floors round up and the reserve down: what is left is whole pages that really are there."""
+    odd = replace(A, overhead_bytes=500 * M + 1, overhead_peak_bytes=500 * M + 1)
+    reserve = settings(reserve=800 * M + 4095, cap_bytes=600 * M)
+    verdict = admit(replace(B, on_short="squeeze"), [odd], host(), reserve, 1.0)
+    assert (verdict.left_bytes, verdict.grant_bytes) == (300 * M - 4096, 300 * M - 4096)
+    refused = admit(replace(B, need_bytes=300 * M - 4095), [odd], host(), reserve, 1.0)
+    assert (refused.kind, refused.short_bytes) == (VerdictKind.REFUSE, 4096)
+
+
+def test_the_messages_have_the_numbers() -> None:
+    """What was left is in the message of those that start as well."""
+    admitted = admit(replace(B, need_bytes=300 * M), [A], host(), STORY, 1.0)
+    assert admitted.message == "guest B gets 300.0 MiB of overhead (asked 300.0 MiB, 300.0 MiB left)"
+    recreated = admit(replace(B, on_short="recreate"), [replace(A, recreatable=True)], host(), STORY, 1.0)
+    assert recreated.message == (
+        "guest B gets 400.0 MiB of overhead (asked 400.0 MiB, 300.0 MiB left) once A is recreated with less"
+    )
+
+
+def test_the_limit_of_a_newcomer_has_its_share_of_the_headroom() -> None:
+    """RAM + grant + headroom, within the cap."""
+    verdict = admit(replace(B, cap_bytes=None), [], host(), settings(headroom_bytes=100 * M), 1.0)
+    assert (verdict.grant_bytes, verdict.limit_bytes) == (700 * M, (512 + 800) * M)
+    capped = admit(replace(B, cap_bytes=450 * M), [], host(), settings(headroom_bytes=100 * M), 1.0)
+    assert (capped.grant_bytes, capped.limit_bytes) == (450 * M, (512 + 450) * M)
+
+
 def test_squeeze_gives_what_is_left() -> None:
     """B starts with 300 of its 400, A keeps its 500, and the verdict says what was short."""
     verdict = admit(replace(B, on_short="squeeze"), [A], host(), STORY, 1.0)

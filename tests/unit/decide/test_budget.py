@@ -113,6 +113,27 @@ def test_a_guest_outside_the_host_wall_counts_with_its_full_limit() -> None:
     assert total.terms[-2:] == (("guest J, adopted", -900 * M), ("guest K, adopted", -712 * M))
 
 
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({"overhead_bytes": 300 * M, "overhead_peak_bytes": None}, 812),
+        ({"overhead_bytes": None, "overhead_peak_bytes": 310 * M}, 822),
+        ({"overhead_bytes": 300 * M, "overhead_peak_bytes": 310 * M}, 822),
+    ],
+)
+def test_an_adopted_guest_without_a_limit_counts_with_what_it_was_seen_to_use(changes: dict, counted: int) -> None:
+    """The largest of need, use and peak, as far as known."""
+    joint = guest("K", accounting=Accounting.JOINT, limit_bytes=UNLIMITED, **changes)
+    assert budget(host(), [joint], settings()).terms[-1] == ("guest K, adopted", -counted * M)
+
+
+def test_an_ancestor_that_allows_as_much_is_no_term() -> None:
+    """Only one that allows less than the host says anything."""
+    same = (AncestorFacts("/a", 4096 * M, 0),)
+    assert budget(host(ancestors=same), [], settings()).terms[-1] == ("system reserve", 0)
+    assert budget(host(total_bytes=0), [], settings()).terms[-1] == ("system reserve", 0)
+
+
 def test_overcommitted_is_about_those_present() -> None:
     """Over the budget with those present is overcommitted; over it only with the newcomer is not."""
     assert budget(host(), [guest(ram_bytes=3500 * M)], settings()).overcommitted_bytes == 204 * M

@@ -201,3 +201,92 @@ def test_a_refusal_has_no_steps() -> None:
     refused = plan(newcomer(need_bytes=900 * M), [guest()], host(), settings(), 1e6)
     assert refused.actions == ()
     assert not any(isinstance(a, MakeGuest | StartGuest) for a in refused.actions)
+
+
+def test_of_small_shrinks_the_largest_are_done_and_no_more_than_needed() -> None:
+    """Three guests could give a little; the newcomer lacks one page's worth more than the largest gives."""
+    total = budget(host(wall_limit_bytes=None), [], settings(reserve=(300 * 3 + 50) * M))
+    present = [guest(name, grant_bytes=300 * M, use_bytes=10 * M, limit_bytes=812 * M) for name in "ABC"]
+    small = {"A": 300 * M - 8 * 4096, "B": 300 * M - 16 * 4096, "C": 300 * M - 4 * 4096}
+    for lacks, shrunk in ((0, []), (1, ["B"]), (16, ["B"]), (17, ["A", "B"]), (25, ["A", "B", "C"])):
+        grants = [Grant(name, size, None) for name, size in small.items()]  # type: ignore[arg-type]
+        grants.append(Grant("N", 50 * M + lacks * 4096, None))  # type: ignore[arg-type]
+        actions = steps(grants, present, total, settings(), now_s=1e6)
+        assert [a.name for a in actions if isinstance(a, SetLimit)] == shrunk
+
+
+def test_a_newcomer_needs_both_its_facts_and_its_verdict() -> None:
+    """Without a verdict nothing is made, whatever the grants say."""
+    actions = steps((), [guest()], budget(host(), [guest()], settings()), settings(), newcomer=newcomer(), now_s=1e6)
+    assert kinds(actions) == ["SetWall"]
+
+
+def test_a_held_guests_limit_does_not_fall_with_the_headroom() -> None:
+    """Its wall was RAM + grant + 200 MiB of headroom; with none left it still is. So is an unseen guest's."""
+    total = budget(host(), [guest()], settings(headroom_bytes=0))
+    grants = [Grant("A", 400 * M, None)]  # type: ignore[arg-type]
+    for changes in ({"held": True}, {"overhead_bytes": None}):
+        one = guest("A", limit_bytes=1112 * M, **changes)
+        assert not [a for a in steps(grants, [one], total, settings(), now_s=1e6) if isinstance(a, SetLimit)]
+    (falls, *_) = steps(grants, [guest("A", limit_bytes=1112 * M)], total, settings(), now_s=1e6)
+    assert isinstance(falls, SetLimit)
+    assert falls.to_bytes == 912 * M
+
+
+@pytest.mark.parametrize(
+    ("limit_now", "written"),
+    [(912 * M, False), (912 * M + 4 * M - 4096, False), (916 * M, True), (908 * M, True), (908 * M + 4096, False)],
+)
+def test_a_limit_off_by_the_dead_band_is_put_right(limit_now: int, written: bool) -> None:
+    """With the grant unchanged (400 MiB, of which 1 % is 4) the limit is rewritten from 4 MiB on."""
+    one = guest("A", limit_bytes=limit_now)
+    total = budget(host(), [one], settings())
+    actions = steps([Grant("A", 400 * M, None)], [one], total, settings(), now_s=1e6)  # type: ignore[arg-type]
+    assert bool([a for a in actions if isinstance(a, SetLimit)]) is written
+
+
+def test_a_limit_below_ram_and_floor_is_put_right_however_little_it_is() -> None:
+    """P2 knows no dead-band; a limit at exactly RAM + floor is one."""
+    use = 400 * M
+    for limit_now, written in ((912 * M, False), (912 * M - 4096, True)):
+        one = guest("A", use_bytes=use, limit_bytes=limit_now)
+        total = budget(host(), [one], settings())
+        actions = steps([Grant("A", 400 * M, None)], [one], total, settings(), now_s=1e6)  # type: ignore[arg-type]
+        assert bool([a for a in actions if isinstance(a, SetLimit)]) is written
+
+
+def test_sizes_that_are_no_whole_pages() -> None:
+    """RAM and floor of a step round up."""
+    one = guest("A", ram_bytes=512 * M + 1, use_bytes=100 * M + 1, limit_bytes=None)
+    total = budget(host(), [one], settings())
+    (step,) = (a for a in steps((), [one], total, settings(), now_s=1e6) if isinstance(a, SetLimit))
+    assert step.floor_bytes == 612 * M + 2 * 4096
+    short = settings(reserve=50 * M)
+    assert divide_again([one], budget(host(), [one], short), short, 1e6)[0].grant_bytes == 100 * M + 4096
+
+
+def test_an_overcommitted_wall_is_not_set_into_what_the_guests_must_keep() -> None:
+    """P2 for the host wall: RAM in full and what is granted or used, the larger, of everybody."""
+    present = [
+        guest("A", ram_bytes=2000 * M + 1, grant_bytes=100 * M, use_bytes=150 * M),
+        guest("B", ram_bytes=2000 * M, grant_bytes=200 * M, use_bytes=10 * M),
+    ]
+    total = budget(host(), present, settings())
+    (wall,) = (a for a in steps((), present, total, settings(), now_s=1e6) if isinstance(a, SetWall))
+    assert wall.to_bytes == 4350 * M + 4096
+
+
+def test_the_reasons_say_what_happens() -> None:
+    """Falling, rising, put right, stopped for whom."""
+    total = budget(host(), [guest()], settings())
+    for grant, words in ((300, "falls to 300.0 MiB"), (500, "rises to 500.0 MiB")):
+        (step, *_) = (
+            a
+            for a in steps([Grant("A", grant * M, None)], [guest()], total, settings(), now_s=1e6)  # type: ignore[arg-type]
+            if isinstance(a, SetLimit)
+        )
+        assert words in step.reason
+    present = [guest("A", grant_bytes=600 * M, use_bytes=500 * M, need_bytes=300 * M, recreatable=True)]
+    one = newcomer(on_short="recreate", need_bytes=400 * M)
+    (stop,) = (a for a in plan(one, present, host(), settings(), 1e6).actions if isinstance(a, StopGuest))
+    assert "so that guest B has room" in stop.reason

@@ -114,14 +114,14 @@ def test_a_recorded_hold_that_never_happened_is_none() -> None:
     assert not adopt.held
 
 
-STEP = SetLimit("A", 912 * M, 812 * M, 400 * M, 300 * M, 612 * M, "test")
+STEP = SetLimit("A", 912 * M, 812 * M, 390 * M, 290 * M, 612 * M, "test")
 
 
 @pytest.mark.parametrize(
     ("limit", "recorded", "grant"),
     [
-        (812 * M, 912 * M, 300 * M),
-        (912 * M, 812 * M, 400 * M),
+        (812 * M, 912 * M, 290 * M),
+        (912 * M, 812 * M, 390 * M),
         (912 * M, 912 * M, 400 * M),
     ],
     ids=["written, outcome lost", "not written, record ahead", "agree"],
@@ -141,12 +141,21 @@ def test_the_last_of_several_steps_counts() -> None:
     assert adopt.grant_bytes == 390 * M
 
 
-def test_a_newcomers_own_limit_counts_too() -> None:
-    """Made and started, the outcome not written: the grant is the one it was made with."""
-    made = MakeGuest("A", 700 * M, 188 * M, "test")
-    (adopt,) = reconcile([A], [found(limit_bytes=700 * M)], BOOT, [made])
+def test_steps_of_others_and_of_other_limits_say_nothing() -> None:
+    """Only a step of this guest to or from this very limit is looked at."""
+    other = SetLimit("B", 700 * M, 700 * M, 1 * M, 1 * M, 0, "test")
+    made = [MakeGuest("A", 699 * M, 1 * M, "test"), MakeGuest("B", 700 * M, 1 * M, "test")]
+    (adopt,) = reconcile([A], [found(limit_bytes=700 * M)], BOOT, [STEP, other, *made])
     assert isinstance(adopt, Adopt)
     assert adopt.grant_bytes == 188 * M
+
+
+def test_a_newcomers_own_limit_counts_too() -> None:
+    """Made and started, the outcome not written: the grant is the one it was made with."""
+    made = MakeGuest("A", 700 * M, 180 * M, "test")
+    (adopt,) = reconcile([A], [found(limit_bytes=700 * M)], BOOT, [made])
+    assert isinstance(adopt, Adopt)
+    assert adopt.grant_bytes == 180 * M
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from guestroom.decide.recreate import victims
 
 from .samples import M, guest, settings
@@ -57,3 +59,20 @@ def test_the_claim_is_what_it_comes_back_with() -> None:
     """A victim's floor in the division is its recreate need in whole pages, its use is gone with it."""
     (claim,) = victims([candidate("A", 300, back=100)], 100 * M, settings(), 1e6, PAGE)  # type: ignore[list-item]
     assert (claim.floor_bytes, claim.cap_bytes) == (100 * M, None)
+
+
+def test_exactly_enough_is_enough() -> None:
+    """The boundary: 200 MiB short and 200 given takes one guest, a page more takes two."""
+    guests = [candidate("A", 300), candidate("B", 150)]
+    assert chosen(200, *guests) == ["A"]
+    assert [c.name for c in victims(guests, 200 * M + 1, settings(), 1e6, PAGE)] == ["A", "B"]  # type: ignore[arg-type]
+
+
+def test_a_victim_comes_back_under_its_cap() -> None:
+    """Its cap stays, and what it needs within the cap is its floor."""
+    capped = replace(candidate("A", 300, back=400), cap_bytes=250 * M)  # type: ignore[type-var]
+    (claim,) = victims([capped], 50 * M, settings(), 1e6, PAGE)  # type: ignore[list-item]
+    assert (claim.floor_bytes, claim.cap_bytes) == (250 * M, 250 * M)
+    roomy = replace(candidate("A", 300, back=100), cap_bytes=500 * M)  # type: ignore[type-var]
+    (claim,) = victims([roomy], 50 * M, settings(), 1e6, PAGE)  # type: ignore[list-item]
+    assert (claim.floor_bytes, claim.cap_bytes) == (100 * M, 500 * M)
