@@ -31,6 +31,17 @@ class OnShort(StrEnum):
     RECREATE = "recreate"
 
 
+class OnRunaway(StrEnum):
+    """What happens to a guest that stays held because there is no room for what it took."""
+
+    HOLD = "hold"
+    """It stands still until there is room: nothing is lost but time."""
+    STOP = "stop"
+    """It is stopped in order, so that its room comes back to the others."""
+    WALL = "wall"
+    """It goes on, into its own wall if it must: whoever set this prefers a lost guest to one that stands still."""
+
+
 @dataclass(frozen=True, slots=True)
 class Percent:
     """A share of the budget, in hundredths of a percent so that it stays exact."""
@@ -63,6 +74,7 @@ class GuestSettings:
     recreatable: bool = False
     recreate_need_bytes: int | None = None
     on_short: OnShort | None = None
+    on_runaway: OnRunaway | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,19 @@ class Settings:
     stop_timeout_s: float = 30.0
     alarm_step_bytes: int = 16 * MIB
     """Spacing of the alarm ladder."""
+    on_runaway: OnRunaway = OnRunaway.HOLD
+    runaway_after_s: float = 120.0
+    """How long a guest is held before ``on_runaway`` is asked."""
+    giveback_after_s: float = 60.0
+    """How long a guest must have room to spare before each step in which it gives some back."""
+    giveback_keep_bytes: int = 32 * MIB
+    """What a guest keeps above its floor when it gives room back: a load that swings by less moves no grant."""
+    giveback_step: Percent = Percent(2500)
+    """The most one step takes, as a share of the grant (but at least 16 MiB)."""
+    wait_timeout_s: float = 3600.0
+    """How long a newcomer waits for room, where its start does not say."""
+    warn_before_s: float = 600.0
+    """Time left to a guest's wall at which a warning is raised."""
     cgroup: str = "guestroom"
     """Name of the parent cgroup, made under the agent's own."""
     socket_group: str | None = None

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from guestroom import size
-from guestroom.config import OnShort, Percent, Reserve, Rest, Settings, Sharing
+from guestroom.config import OnRunaway, OnShort, Percent, Reserve, Rest, Settings, Sharing
 from guestroom.errors import InputError, SizeError
 from guestroom.units import MAX_JSON_INT, Dialect, parse_size
 
@@ -47,7 +47,12 @@ def read_reserve(value: object) -> Reserve:
         return Rest.REST
     if not isinstance(value, str) or not value.endswith("%"):
         return read_size(value, least=1)
-    match = _PERCENT.match(value)
+    return read_percent(value)
+
+
+def read_percent(value: object) -> Percent:
+    """A share as the file gives it, above 0 and at most 100 %; ``ValueError`` says why not."""
+    match = _PERCENT.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("it is not a percentage with at most two decimals")
     hundredths = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
@@ -112,7 +117,7 @@ def _seconds(alias: str, default: float, least: float, meaning: str) -> Any:
     )
 
 
-def _words(kind: type[OnShort] | type[Sharing]) -> str:
+def _words(kind: type[OnShort] | type[OnRunaway] | type[Sharing]) -> str:
     return ", ".join(f'"{one.value}"' for one in kind)
 
 
@@ -168,6 +173,28 @@ class HostSection(Section):
         '"16MiB"',
         f"{_SIZE}, at least 4KiB",
         "How far apart the kernel's alarms on a guest's use are.",
+    )
+    on_runaway: Annotated[OnRunaway, _one_of(OnRunaway)] = _key(
+        "on_runaway",
+        _D.on_runaway,
+        f'"{_D.on_runaway.value}"',
+        _words(OnRunaway),
+        "When a guest stays held because no room comes: keep it still (hold), stop it in order (stop), or let it go on "
+        "into its own limit (wall).",
+    )
+    giveback_keep_bytes: Annotated[int, PlainValidator(read_size)] = _key(
+        "giveback_keep",
+        _D.giveback_keep_bytes,
+        '"32MiB"',
+        _SIZE,
+        "What a guest keeps above its floor when it gives room back.",
+    )
+    giveback_step: Annotated[Percent, PlainValidator(read_percent)] = _key(
+        "giveback_step",
+        _D.giveback_step,
+        '"25%"',
+        'a percentage like "25%" or "12.5%"',
+        "The most a guest gives back in one step, as a share of its grant (but at least 16 MiB).",
     )
     cgroup: Annotated[str, _text(_CGROUP, ("tasks", "notify_on_release"))] = _key(
         "cgroup",
@@ -241,6 +268,21 @@ class TimingSection(Section):
     recreate_interval_s: float = _seconds(
         "recreate_interval_s", _D.recreate_interval_s, 0, "Least time between two recreations of one guest."
     )
+    runaway_after_s: float = _seconds(
+        "runaway_after_s", _D.runaway_after_s, 1, "How long a guest is held before on_runaway is asked."
+    )
+    giveback_after_s: float = _seconds(
+        "giveback_after_s",
+        _D.giveback_after_s,
+        1,
+        "How long a guest must have room to spare before each step in which it gives some back.",
+    )
+    wait_timeout_s: float = _seconds(
+        "wait_timeout_s", _D.wait_timeout_s, 1, "How long a new guest waits for room, where its start does not say."
+    )
+    warn_before_s: float = _seconds(
+        "warn_before_s", _D.warn_before_s, 1, "How long before a guest would reach its limit a warning is raised."
+    )
     reading_keep_s: float = _seconds(
         "reading_keep_s", _D.reading_keep_s, 0, "How far apart a quiet guest's readings are kept in the ledger."
     )
@@ -270,4 +312,7 @@ class GuestSection(Section):
     )
     on_short: Annotated[OnShort | None, _one_of(OnShort)] = _key(
         "on_short", None, '"squeeze"', _words(OnShort), "What happens when there is less room than it needs."
+    )
+    on_runaway: Annotated[OnRunaway | None, _one_of(OnRunaway)] = _key(
+        "on_runaway", None, '"stop"', _words(OnRunaway), "What happens when it stays held; not set: that of [host]."
     )

@@ -10,7 +10,7 @@ import pytest
 from guestroom import size
 from guestroom.agent import settings_file
 from guestroom.agent.settings_file import LARGEST_BYTES, example_toml, load_settings, parse_settings
-from guestroom.config import GuestSettings, OnShort, Percent, Rest, Settings, Sharing
+from guestroom.config import GuestSettings, OnRunaway, OnShort, Percent, Rest, Settings, Sharing
 from guestroom.errors import ConfigError
 from guestroom.units import GIB, MIB
 
@@ -39,6 +39,9 @@ sharing = "static"
 alarm_step = "8MiB"
 cgroup = "vms"
 socket_group = "kvm"
+on_runaway = "wall"
+giveback_keep = "48MiB"
+giveback_step = "10%"
 
 [sizing]
 policy = "kubevirt"
@@ -55,6 +58,10 @@ start_timeout_s = 60
 stop_timeout_s = 10
 recreate_interval_s = 1800
 reading_keep_s = 5
+runaway_after_s = 30
+giveback_after_s = 90
+wait_timeout_s = 600
+warn_before_s = 300
 
 [guests.db]
 weight = "4GiB"
@@ -63,6 +70,7 @@ overhead = "500MiB"
 recreatable = true
 recreate_need = "200MiB"
 on_short = "recreate"
+on_runaway = "stop"
 
 [guests.web-1]
 weight = 3
@@ -89,8 +97,15 @@ FULL_SETTINGS = Settings(
     alarm_step_bytes=8 * MIB,
     cgroup="vms",
     socket_group="kvm",
+    on_runaway=OnRunaway.WALL,
+    runaway_after_s=30.0,
+    giveback_after_s=90.0,
+    giveback_keep_bytes=48 * MIB,
+    giveback_step=Percent(1000),
+    wait_timeout_s=600.0,
+    warn_before_s=300.0,
     guests={
-        "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE),
+        "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP),
         "web-1": GuestSettings(weight=3),
     },
 )
@@ -128,7 +143,7 @@ def test_the_printed_guest_can_be_used_as_it_is() -> None:
     text = example_toml()
     guest = text[text.index("# [guests.NAME]") :].replace("\n# ", "\n").removeprefix("# ")
     assert parse_settings(guest.replace("= false", "= true"), "example").guests == {
-        "NAME": GuestSettings(1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE)
+        "NAME": GuestSettings(1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP)
     }
 
 
@@ -190,6 +205,10 @@ def test_600m_is_refused_with_both_readings() -> None:
         ("sizing", "overhead", "0", '"none"'),
         ("sizing", "cap", '"auto"', '"none"'),
         ("sizing", "on_short", '"wait"', '"squeeze", "refuse", "recreate"'),
+        ("host", "on_runaway", '"kill"', '"hold", "stop", "wall"'),
+        ("host", "giveback_step", '"0%"', "percentage"),
+        ("host", "giveback_step", "25", "percentage"),
+        ("timing", "wait_timeout_s", "0", "seconds, from 1"),
         ("timing", "settle_s", "-1", "seconds, from 0"),
         ("timing", "settle_s", "nan", "seconds"),
         ("timing", "settle_s", "inf", "seconds"),
