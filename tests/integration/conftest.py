@@ -1,4 +1,4 @@
-"""Real agents and real guests: each test gets a host of its own (socket, ledger, parent cgroup) and leaves none behind."""
+"""Real agents and real guests: each test gets a host of its own (socket, ledger, cgroup) and leaves none behind."""
 
 from __future__ import annotations
 

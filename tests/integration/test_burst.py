@@ -153,6 +153,19 @@ def test_with_the_headroom_gone_it_is_held_and_goes_on(make_host: MakeHost, imag
     assert refusals(host) == [0, 0]
 
 
+def test_without_holds_the_wall_is_hit(make_host: MakeHost, image: GuestImage) -> None:
+    """The same growth with nobody holding (agent and alarm stopped): the kernel refuses charges, which is the harm."""
+    host, a, _ = pair(make_host, image)
+    with agent_stopped(host):
+        for number in range(12):
+            with contextlib.suppress(GuestroomError):
+                a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=3)
+            if host.figure(host.layout.guest("A"), "memory.failcnt"):
+                break
+        assert host.figure(host.layout.guest("A"), "memory.failcnt") > 0
+        assert a.alive(3.0) is not None or refusals(host)[1] > 0
+
+
 def test_a_held_guest_survives_a_restart_of_the_agent(make_host: MakeHost, image: GuestImage) -> None:
     """A recorded hold is kept by the next agent until there is room, and then the guest goes on."""
     host, a, b = pair(make_host, image)

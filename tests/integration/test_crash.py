@@ -6,15 +6,15 @@ import contextlib
 import time
 
 import pytest
+from tests.integration.conftest import MakeHost
+from tests.integration.test_launch import running, until
+from tests.integration.test_room import sums_hold
 
 from guestroom.errors import GuestroomError
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
 from guestroom.lab.vm import Vm
 from guestroom.record.encode import record_from_json
-from tests.integration.conftest import MakeHost
-from tests.integration.test_launch import running, until
-from tests.integration.test_room import sums_hold
 
 pytestmark = pytest.mark.integration
 
@@ -165,7 +165,7 @@ def test_a_foreign_cgroup_is_left_alone(make_host: MakeHost) -> None:
 
 
 def test_a_clean_stop_leaves_guests_running_and_killers_on(make_host: MakeHost, image: GuestImage) -> None:
-    """SIGTERM: guests go on under their limits, none is held, OOM killers are as they were, and restart takes them back."""
+    """SIGTERM: guests go on under their limits, none is held, killers are as they were; a restart takes them back."""
     host = make_host(SETTINGS)
     a = host.run(host.machine("A", image))
     assert a.wait_alive(60)

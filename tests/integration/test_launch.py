@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.conftest import MakeHost
 
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
 from guestroom.units import MIB
-from tests.integration.conftest import MakeHost
 
 pytestmark = pytest.mark.integration
 
@@ -168,7 +168,7 @@ def test_a_program_that_is_not_there(make_host: MakeHost) -> None:
 
 
 def test_a_refusal_has_the_numbers(make_host: MakeHost) -> None:
-    """A guest that does not fit ends with 3, never ran, and says what was asked, what is left, who holds what, and what helps."""
+    """A guest that does not fit ends with 3 and says what was asked, what is left, who holds what, and what helps."""
     host = make_host(TINY)
     first = run_firmware(host, "first", "--on-short", "squeeze")
     assert until(running(host, "first"))
@@ -196,7 +196,7 @@ def test_the_verdict_descriptor_gets_one_json_line(make_host: MakeHost) -> None:
         assert verdict["verdict"] == "admit"
         assert verdict["grant_bytes"] + 64 * MIB <= verdict["limit_bytes"]
         assert until(running(host, "fd"))
-        assert not os.path.exists(f"/proc/{host.ps()['fd']['pid']}/fd/{writer}")
+        assert not Path(f"/proc/{host.ps()['fd']['pid']}/fd/{writer}").exists()
         process.terminate()
         process.wait(20)
         assert file.read() == ""

@@ -6,12 +6,12 @@ import subprocess
 import time
 
 import pytest
+from tests.integration.conftest import MakeHost
+from tests.integration.test_launch import firmware, run_firmware, running, until
 
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
 from guestroom.units import MIB
-from tests.integration.conftest import MakeHost
-from tests.integration.test_launch import firmware, run_firmware, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +32,7 @@ def test_two_at_the_same_moment_never_both_get_the_last_room(make_host: MakeHost
     host = make_host('[host]\nreserve = "400MiB"\nheadroom = "0"\nguard = "0"\n[sizing]\non_short = "refuse"\n')
     for _ in range(3):
         both = [run_firmware(host, name) for name in ("one", "two")]
-        assert until(lambda: any(process.poll() is not None for process in both))
+        assert until(lambda both=both: any(process.poll() is not None for process in both))  # type: ignore[misc]
         assert until(lambda: any(row["state"] == "running" for row in host.ps().values()))
         codes = [process.poll() for process in both]
         assert sorted(codes, key=str) == [3, None]
@@ -106,7 +106,7 @@ def kernel_memory(host: Host, name: str) -> int:
 
 @pytest.mark.parametrize("touch", ["0", "120"])
 def test_ps_shows_what_the_kernel_has(make_host: MakeHost, image: GuestImage, touch: str) -> None:
-    """ps overhead equals the cgroup files, and an independent smaps count agrees within 1 %, half-touched RAM or not."""
+    """ps overhead equals the cgroup files, and an independent smaps count agrees within 1 %, RAM touched or not."""
     host = make_host('[host]\nreserve = "1GiB"\nheadroom = "128MiB"\n')
     vm = host.run(host.machine("seen", image, touch=touch))
     assert vm.wait_alive(60)

@@ -33,10 +33,6 @@ def sqlite(state_dir: str, clock: ManualClock) -> Iterator[SqliteLedger]:
 @pytest.fixture(params=["sqlite", "memory"])
 def ledger(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Ledger]:
     """Every kind of ledger, one after the other: the contract tests run on each."""
-    kind: Ledger
-    if request.param == "memory":
-        kind = MemoryLedger(clock)
-    else:
-        kind = request.getfixturevalue("sqlite")
+    kind: Ledger = MemoryLedger(clock) if request.param == "memory" else request.getfixturevalue("sqlite")
     yield kind
     kind.close()
