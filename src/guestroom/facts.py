@@ -96,7 +96,7 @@ class OverheadReading:
     cache_bytes: int | None
     how: str
     kernel_peak_bytes: int | None = None
-    """Overhead at the kernel's own peak since it was last reset (``vmm``'s peak in place of its usage); counts page cache."""
+    """Overhead at the kernel's own peak of ``vmm`` since it was last reset; counts page cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,8 +157,8 @@ class Machine(Protocol):
         """Begin a new window of the kernel's own peak."""
         ...
 
-    def killers(self, names: Sequence[str], *, enabled: bool) -> None:
-        """Switch the OOM killers of these guests and of the host wall."""
+    def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
+        """Switch the OOM killers of these guests, and of the host wall unless told otherwise."""
         ...
 
     def make_wall(self, limit_bytes: int) -> None:
