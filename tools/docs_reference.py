@@ -240,8 +240,8 @@ def policies_page() -> str:
         "Overhead in MiB:",
         table(("policy", *(label for label, _ in guests)), rows),
         "Below: the parts for the guest of 1 GiB and 2 vCPUs, described by nothing but these two numbers. Disks, "
-        "displays, passed-through devices and the like add parts; `guestroom size --policy NAME -- QEMU ARGV` shows those "
-        "of yours.",
+        "displays, passed-through devices and the like add parts; `guestroom size --policy NAME -- QEMU ARGV` shows "
+        "those of yours.",
     ]
     for name in size.policies():
         estimate = size.estimate(guests[1][1], name)
