@@ -78,7 +78,7 @@ def bind_socket(path: str, group: str | None) -> socket.socket:
             hint="choose a shorter --socket",
         )
     try:
-        os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120
+        _make_folder(os.path.dirname(path) or ".")  # noqa: PTH120
         _clear(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o117)
@@ -98,6 +98,14 @@ def bind_socket(path: str, group: str | None) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o755, exist_ok=True)  # noqa: PTH103
+    except FileExistsError as error:
+        # What is in the way is a file: "File exists" would send its reader to the socket.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
 
 
 def _clear(path: str) -> None:
@@ -127,6 +135,7 @@ def build_server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         http=PeerProtocol,
+        ws="none",
         loop="asyncio",
         lifespan="off",
         log_config=None,

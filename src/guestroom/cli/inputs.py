@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -68,6 +69,18 @@ def read_again(path: str, *, most_bytes: int) -> str:
     except OSError as error:
         raise InputError(f"cannot read the input: {error.strerror}", where=path) from error
     return _decoded(data, path, most_bytes)
+
+
+def check_argv(argv: Sequence[str]) -> None:
+    """Raise ``InputError`` for an argument that is not UTF-8: it could not be sent to the agent as it is."""
+    for number, word in enumerate(argv):
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"argument {number} of the command line, {word[:60]!r}, is not UTF-8 text",
+                hint="rename the file, or write the value in UTF-8",
+            ) from error
 
 
 def _file(path: str, most_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
+from guestroom.cli.inputs import check_argv
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, note, size_cell, table
 from guestroom.cli.running import read_configs
 from guestroom.errors import NoRoomError
@@ -22,6 +23,7 @@ from guestroom.guest import check_name
 def plan(name: str, on_short: str | None, socket_path: str, as_json: bool, argv: tuple[str, ...]) -> int:
     """Dry run: guestroom plan -- qemu-system-x86_64 ... prints the verdict and every limit that would change."""
     check_name(name)
+    check_argv(argv)
     body = {"name": name, "argv": list(argv), "readconfig": read_configs(argv), "on_short": on_short}
     answer: dict[str, Any] = AgentClient(socket_path).post("/v1/plan", body)
     refused = answer["verdict"] == "refuse"

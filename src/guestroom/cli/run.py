@@ -9,6 +9,7 @@ import shlex
 import click
 
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
+from guestroom.cli.inputs import check_argv
 from guestroom.cli.output import json_option
 from guestroom.cli.running import Running, Wish, read_configs
 from guestroom.errors import UsageError
@@ -53,6 +54,7 @@ def run(
     for signal n, or 3 when the guest was refused.
     """
     check_name(name)
+    check_argv(argv)
     for option in ("-daemonize", "--daemonize"):
         if option in argv:
             raise UsageError(

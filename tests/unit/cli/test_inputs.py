@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from guestroom.cli.inputs import SIZE, SizeType, read_again, read_text
+from guestroom.cli.inputs import SIZE, SizeType, check_argv, read_again, read_text
 from guestroom.errors import InputError, SizeError
 from guestroom.units import GIB, MIB
 
@@ -104,3 +104,10 @@ def test_what_says_nothing_twice_is_refused_at_once(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot read the input") as caught:
             read_again(path, most_bytes=10)
         assert caught.value.where == path
+
+
+def test_arguments_that_cannot_be_sent_are_named_by_number() -> None:
+    """A byte that is no UTF-8 (a surrogate in Python's argv) is wrong input with its place; other text passes."""
+    check_argv(["qemu", "-name", "ü"])
+    with pytest.raises(InputError, match=r"argument 2 .*udcff"):
+        check_argv(["qemu", "-name", "\udcff"])
