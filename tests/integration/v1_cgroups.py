@@ -141,6 +141,7 @@ class Lab:
         for name in names:
             freezer = self.layout.freezer_of(name)
             if freezer is not None and Path(freezer).exists():
+                # A frozen process does not die: whatever a test left frozen must go on first.
                 self.files.write(f"{freezer}/freezer.state", "THAWED")
         for helper in self.helpers:
             helper.end()

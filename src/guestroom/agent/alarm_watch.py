@@ -110,20 +110,17 @@ class Watch:
             return
         began_s = self._clock.monotonic()
         excesses = []
-        tight = self._near_wall(wall)
-        left_bytes = wall.limit_bytes
+        left_bytes = self._wall_limit(wall)
         for guest in self.guests.values():
-            op, charged_bytes = guest.op, self._charged(guest, exact=tight)
-            overhead_bytes = None if charged_bytes is None else max(0, charged_bytes - op.ram_charged_bytes)
-            left_bytes -= max(charged_bytes or 0, op.ram_charged_bytes)
-            excesses.append(Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held))
+            op, overhead_bytes = guest.op, self._overhead(guest)
+            excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held)
+            excesses.append(excess)
+            left_bytes -= op.ram_charged_bytes + op.grant_bytes + excess.over_bytes
             if overhead_bytes is not None:
                 self._tell_over(guest, overhead_bytes)
-        headroom_bytes = wall.headroom_bytes
-        if tight:
-            # The wall itself may leave less than the agent's headroom (an overcommitted host); it never leaves more.
-            over_bytes = sum(excess.over_bytes for excess in excesses)
-            headroom_bytes = max(0, min(headroom_bytes, over_bytes + left_bytes))
+        # What the wall leaves above everybody's RAM and grant may be less than the agent's headroom (an overcommitted
+        # host); more does not count, it is the agent's to give.
+        headroom_bytes = min(wall.headroom_bytes, left_bytes + sum(excess.over_bytes for excess in excesses))
         for action in hold(tuple(excesses), headroom_bytes, wall.guard_bytes):
             match action:
                 case Hold():
@@ -201,35 +198,37 @@ class Watch:
 
     # --- eyes ------------------------------------------------------------------------------------------
 
-    def _near_wall(self, wall: WallOp) -> bool:
-        """True if what the wall is charged, page cache and all, leaves less than the headroom (or can't be read)."""
+    def _wall_limit(self, wall: WallOp) -> int:
+        """The host wall as the kernel has it; as told where it can't be read.
+
+        The kernel's, because limits are written before they are told: a newcomer's RAM must never be counted against
+        the wall of before.
+        """
         try:
-            usage_bytes = self._number(f"{wall.path}/memory.usage_in_bytes")
+            limit_bytes = self._number(f"{wall.path}/memory.limit_in_bytes")
         except HostError as error:
             if self._wall_complaint != error.code:
                 self._wall_complaint = error.code
                 self._emit({"event": "error", "name": None, "code": error.code, "message": error.line()})
-            return True
+            return wall.limit_bytes
         self._wall_complaint = None
-        return wall.limit_bytes - usage_bytes < wall.headroom_bytes
+        return limit_bytes
 
-    def _charged(self, guest: Watched, *, exact: bool) -> int | None:
-        """Unreclaimable bytes charged to a guest; its whole usage (a bound) where that is within RAM + grant anyway.
+    def _overhead(self, guest: Watched) -> int | None:
+        """Unreclaimable bytes above its RAM; for a guest whose whole usage is within RAM + grant a bound of it.
 
         None where it can't be read: unknown is not zero, so nothing is decided about it (P6).
         """
         op = guest.op
         try:
-            usage_bytes = self._number(f"{op.memory_path}/memory.usage_in_bytes")
-            if not exact and not guest.held and usage_bytes <= op.ram_charged_bytes + op.grant_bytes:
-                charged_bytes = usage_bytes
-            else:
-                charged_bytes = self._unreclaimable(op, usage_bytes)
+            charged_bytes = self._number(f"{op.memory_path}/memory.usage_in_bytes")
+            if guest.held or charged_bytes > op.ram_charged_bytes + op.grant_bytes:
+                charged_bytes = self._unreclaimable(op, charged_bytes)
         except HostError as error:
             self._complain(guest, error)
             return None
         guest.complaint = None
-        return charged_bytes
+        return max(0, charged_bytes - op.ram_charged_bytes)
 
     def _unreclaimable(self, op: GuestOp, usage_bytes: int) -> int:
         """anon + shmem of both leaves + kernel memory of the guest (memory.rst section 5.2)."""

@@ -86,9 +86,12 @@ def test_restart_tells_everything_again(monkeypatch: pytest.MonkeyPatch, tmp_pat
         error = await next_of(client, "error")
         assert "exit 7" in str(error["message"])
         told = [(await next_of(client, "heard"))["op"] for _ in range(2)]
+        client.send({"op": "marker"})
+        told.append((await next_of(client, "heard"))["op"])
         assert [(op["op"], op.get("name"), op.get("held")) for op in told] == [  # type: ignore[index,attr-defined]
             ("wall", None, None),
             ("guest", "a", True),
+            ("marker", None, None),
         ]
         assert client.held == {"a"}
         await client.stop()

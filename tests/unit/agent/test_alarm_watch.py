@@ -25,7 +25,7 @@ class Kernel:
     """Files of a wall with guests, and an applier that freezes them."""
 
     def __init__(self) -> None:
-        self.texts: dict[str, str] = {"/m/g/memory.usage_in_bytes": "0"}
+        self.texts: dict[str, str] = {"/m/g/memory.limit_in_bytes": str(2 * (RAM + GRANT) + HEADROOM)}
         self.reads: list[str] = []
         self.done: list[Action] = []
         self.refuse = False
@@ -111,7 +111,7 @@ def test_quiet(scene: Scene) -> None:
     assert sorted(scene.kernel.reads) == [
         "/m/g/a/memory.usage_in_bytes",
         "/m/g/b/memory.usage_in_bytes",
-        "/m/g/memory.usage_in_bytes",
+        "/m/g/memory.limit_in_bytes",
     ]
 
 
@@ -159,7 +159,6 @@ def test_let_go_when_there_is_room(scene: Scene) -> None:
 def test_cache_is_no_overhead(scene: Scene) -> None:
     """Page cache up to the limit holds nobody and is nobody's excess."""
     scene.kernel.charge("a", vmm=MIB, cache=GRANT + HEADROOM)
-    scene.kernel.texts["/m/g/memory.usage_in_bytes"] = str(2 * (RAM + GRANT) + HEADROOM)
     assert scene.look() == []
     assert scene.said == []
 
@@ -180,24 +179,45 @@ def test_leaves_are_read(scene: Scene) -> None:
 
 
 def test_wall_nearer_than_the_headroom(scene: Scene) -> None:
-    """On an overcommitted host the wall's own room counts, not the headroom that is only on paper."""
-    scene.watch.set_wall(WallOp("/m/g", 2 * (RAM + GRANT), HEADROOM, GUARD))
+    """On an overcommitted host the kernel's wall counts, less what everybody is granted, not the headroom on paper."""
+    scene.kernel.texts["/m/g/memory.limit_in_bytes"] = str(2 * (RAM + GRANT) + 32 * MIB)
     scene.kernel.charge("a", vmm=GRANT + MIB)
-    scene.kernel.charge("b", vmm=GRANT - 32 * MIB)
-    scene.kernel.texts["/m/g/memory.usage_in_bytes"] = str(2 * (RAM + GRANT) - 31 * MIB)
     assert [type(action) for action in scene.look()] == [Hold]
-    held = scene.said[-1]
-    assert held["headroom_left_bytes"] == 31 * MIB
+    assert scene.said[-1]["headroom_left_bytes"] == 31 * MIB
+
+
+def test_more_wall_is_not_more_headroom(scene: Scene) -> None:
+    """A wall that leaves more than the headroom does not delay a hold: the rest is the agent's to give."""
+    scene.kernel.texts["/m/g/memory.limit_in_bytes"] = "9223372036854771712"
+    scene.kernel.charge("a", vmm=GRANT + 64 * MIB)
+    assert [type(action) for action in scene.look()] == [Hold]
+    assert scene.said[-1]["headroom_left_bytes"] == 64 * MIB
+
+
+def test_told_before_or_after_the_wall(scene: Scene) -> None:
+    """A newcomer told while the alarm has only the old wall's number holds nobody: the kernel's limit is read."""
+    scene.kernel.texts["/m/g/memory.limit_in_bytes"] = str(3 * (RAM + GRANT) + HEADROOM)
+    scene.kernel.charge("a", vmm=GRANT + 32 * MIB)
+    scene.kernel.charge("c")
+    scene.watch.set_guest(guest("c"))
+    assert scene.look() == []
 
 
 def test_missing_ram_is_not_lent(scene: Scene) -> None:
-    """RAM that a guest gave back does not count as room at the wall: it is promised to it."""
+    """RAM that a guest gave back does not count as room: it is promised to it."""
     scene.kernel.charge("b", ram=0)
-    scene.watch.set_wall(WallOp("/m/g", 2 * (RAM + GRANT), HEADROOM, GUARD))
-    scene.kernel.charge("a", vmm=2 * GRANT)
-    scene.kernel.texts["/m/g/memory.usage_in_bytes"] = str(2 * (RAM + GRANT) - MIB)
+    scene.kernel.charge("a", vmm=GRANT + 64 * MIB)
     assert [type(action) for action in scene.look()] == [Hold]
-    assert scene.said[-1]["headroom_left_bytes"] == 0
+    assert scene.said[-1]["headroom_left_bytes"] == 64 * MIB
+
+
+def test_wall_that_cannot_be_read(scene: Scene) -> None:
+    """Without the kernel's figure the told one is used, and that is told once."""
+    del scene.kernel.texts["/m/g/memory.limit_in_bytes"]
+    scene.kernel.charge("a", vmm=GRANT + 64 * MIB)
+    assert [type(action) for action in scene.look()] == [Hold]
+    scene.look()
+    assert [news["code"] for news in scene.said if news["event"] == "error"] == ["vanished"]
 
 
 def test_unreadable_is_not_zero(scene: Scene) -> None:
