@@ -121,6 +121,7 @@ class VerdictKind(StrEnum):
     SQUEEZE = "squeeze"
     REFUSE = "refuse"
     RECREATE = "recreate"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,3 +74,33 @@ def kept(floor_bytes: int | None, grant_bytes: int, *, held: bool) -> int:
 def kept_limit(limit_bytes: Limit | None, wanted_bytes: int, *, may_shrink: bool) -> int:
     """P6 for the wall itself: the limit of a guest that may not be shrunk does not fall."""
     return max(wanted_bytes, limit_bytes) if isinstance(limit_bytes, int) and not may_shrink else wanted_bytes
+
+
+def may_grow(overhead_bytes: int | None, grant_bytes: int, margin_bytes: int) -> bool:
+    """P6: a guest is raised for what it was seen to use, never on guesswork."""
+    return overhead_bytes is not None and overhead_bytes > grant_bytes - margin_bytes
+
+
+def free_now(room_bytes: int, granted_bytes: int) -> int:
+    """P1: a raise that waits for nobody takes only room that no grant has at this moment."""
+    return max(0, room_bytes - granted_bytes)
+
+
+def may_be_raised(overcommitted_bytes: int) -> bool:
+    """P1: on an overcommitted host nobody is raised."""
+    return overcommitted_bytes <= 0
+
+
+def keeps(floor_bytes: int, keep_bytes: int) -> int:
+    """P2 and peace: who gives room back keeps its floor and what its load may swing by."""
+    return floor_bytes + keep_bytes
+
+
+def may_be_asked(place: int) -> bool:
+    """No overtaking: of all that wait only the first may start, whatever would fit behind it."""
+    return place == 1
+
+
+def warned_again(left_s: float, before_s: float) -> bool:
+    """A warning stays until twice its time is left: a trend that hovers at the mark is told once."""
+    return left_s < 2 * before_s
