@@ -52,11 +52,10 @@ SIZE = re.compile(r"(?<![\w.])([0-9][0-9,]*(?:\.[0-9]+)?) (B|KiB|MiB|GiB|TiB)\b"
 BYTES = re.compile(r'(?<=_bytes": )([0-9]+)()')
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 MASKS = {
-    "pid": re.compile(r'(?<=  )[0-9]{2,7}(?=  [a-z])|(?<="pid": )[0-9]+'),
+    "pid": re.compile(r'(?<=  )[0-9]{2,7}(?=  [a-z])|(?<="pid": )[0-9]+|(?<=from pid )[0-9]+ \(.*\)'),
     "time": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}|(?<=_s\": )[0-9.]+"),
-    "number": re.compile(r"(?<![\w.])[0-9]+(?![\w.])"),
-    "path": re.compile(r"/[\w./-]+"),
-    "version": re.compile(r"version [^|]*|[0-9]+(\.[0-9]+)+\S*( \(.*\))?"),
+    "event": re.compile(r"^ *[0-9]+(?=  [0-9]{4}-)"),
+    "wait": re.compile(r"(?<=again in )[0-9]+(?= s\b)"),
 }
 WITH_SOCKET = ("run", "ps", "plan", "events", "release", "doctor")
 SENTINEL = "@@docs-block-done"
