@@ -201,6 +201,56 @@ class Newcomer:
 
 
 @dataclass(frozen=True, slots=True)
+class Adoption:
+    """Where an adopted guest lives and what was there before: what ``release`` puts back (promise P9)."""
+
+    cgroup: str
+    """Its memory cgroup, an absolute folder that guestroom did not make."""
+    freezer: str | None
+    """Its freezer cgroup, where that holds nobody else; None: it is held by SIGSTOP."""
+    former_limit_bytes: Limit
+    former_killer: bool | None
+    """Whether its OOM killer was on; None where that could not be read."""
+    kept_limit_bytes: int | None
+    """The limit it came under care with: room that was given later is taken back down to this. None under ``watch``."""
+    watch: bool = False
+    """It is only looked at: nothing of it is ever written."""
+    domain: str | None = None
+    """libvirt's name for it: its limit is set through libvirt, so that ``virsh`` still agrees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A process in a cgroup that may be adopted."""
+
+    pid: int
+    parent: int
+    command: str
+    """The kernel's name for it, cut to 15 characters."""
+    qemu: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A running process that somebody wants to have adopted, as it was found."""
+
+    identity: Identity
+    uid: int
+    argv: tuple[str, ...]
+    qemu: bool
+    cgroup: str
+    """Absolute folder of its memory cgroup."""
+    residents: tuple[Resident, ...]
+    """Every process there and below, itself included."""
+    freezer: str | None
+    """Its freezer cgroup, where exactly the residents are in it."""
+    limit_bytes: Limit
+    killer: bool | None
+    still: bool
+    """It stands still: stopped by a signal or frozen, by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuestRecord:
     """One guest as the ledger keeps it: enough to take it back after any crash. Times in seconds since the epoch."""
 
@@ -236,3 +286,5 @@ class GuestRecord:
     """Let go by the operator: its limit stays and counts, nothing else is done to it."""
     ram_block_bytes: tuple[int, ...] = ()
     """Sizes of the RAM blocks that are guest RAM, for telling them apart in smaps."""
+    adoption: Adoption | None = None
+    """Set where the guest was not started by guestroom but adopted."""
