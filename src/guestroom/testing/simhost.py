@@ -82,12 +82,16 @@ class SimHost:
         self.before_read: list[Callable[[str], str | None]] = []
         """Called with the path before each read. The first text returned is what the file reads as."""
         self.before_mkdir: list[Callable[[str], None]] = []
+        self.before_rmdir: list[Callable[[str], None]] = []
         self.writes: list[Write] = []
 
     def copy(self) -> SimHost:
-        """A host in the same state that goes its own way; hooks are not copied."""
-        other = SimHost.__new__(type(self))
-        other._use(copy.deepcopy(self.kernel), self._own, self._inode)
+        """A host in the same state that goes its own way; hooks and callbacks are not copied."""
+        kernel, other = self.kernel, SimHost.__new__(type(self))
+        callbacks = kernel.on_exit, kernel.controller.crossed
+        kernel.on_exit, kernel.controller.crossed = [], []
+        other._use(copy.deepcopy(kernel), self._own, self._inode)
+        kernel.on_exit, kernel.controller.crossed = callbacks
         other.proc.hugetlb_pages = dict(self.proc.hugetlb_pages)
         return other
 
@@ -152,9 +156,9 @@ class SimHost:
         """True while it lives."""
         return pid in self.kernel.processes
 
-    def touch(self, pid: int, size_bytes: int, *, huge: bool = False, shm: bool = False) -> Fate:
-        """Write to ``size_bytes`` of new memory."""
-        region = "huge" if huge else "shm" if shm else "small"
+    def touch(self, pid: int, size_bytes: int, *, huge: bool = False, shm: bool = False, heap: bool = False) -> Fate:
+        """Write to ``size_bytes`` of new memory: a RAM block in small or huge pages or memfd, or the heap."""
+        region = "huge" if huge else "shm" if shm else "heap" if heap else "small"
         size = round_up(size_bytes, HUGE_BYTES) if huge else size_bytes
         return self._order(pid, lambda process: Touch(self.kernel, process, process.regions[region], size))
 
@@ -288,6 +292,8 @@ class SimHost:
             parent.children[name] = FreezerCgroup(name, parent, self._inode)
 
     def _rmdir(self, path: str) -> None:
+        for hook in self.before_rmdir:
+            hook(path)
         group = self._group(path)
         inside = any(group in (process.memory, process.freezer) for process in self.kernel.processes.values())
         if group.children or inside or group.parent is None:

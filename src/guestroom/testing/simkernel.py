@@ -6,7 +6,7 @@ What they do to memory is in ``simorders``.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from guestroom.testing.simcgroup import FreezerCgroup, MemCgroup
 from guestroom.testing.simmemory import MemoryController, kernel_error
@@ -22,6 +22,8 @@ class SimKernel:
         self.freezer_root = FreezerCgroup("", None, 2)
         self.controller = MemoryController(self.memory_root, total_bytes)
         self.processes: dict[int, SimProcess] = {}
+        self.on_exit: list[Callable[[int], None]] = []
+        """Called with the pid of each process that is gone."""
         self._next_pid = 1000
         self._next_ticks = 5000
         self._waking = False
@@ -59,6 +61,8 @@ class SimKernel:
         process.waits_at = None
         process.release_all()
         self.processes.pop(process.pid, None)
+        for callback in self.on_exit:
+            callback(process.pid)
         self.wake()
 
     def find(self, text: str, path: str) -> SimProcess:

@@ -17,6 +17,7 @@ _MARKS = {
     "small": "rd wr mr mw me dc ac sd nh",
     "huge": "rd wr mr mw me dc ac sd hg",
     "shm": "rd wr sh mr mw me ms dc sd",
+    "heap": "rd wr mr mw me ac sd",
 }
 
 
@@ -114,7 +115,7 @@ def _stat(process: SimProcess) -> str:
 
 
 def _status(process: SimProcess) -> str:
-    anon = sum(process.regions[name].resident_bytes for name in ("small", "huge"))
+    anon = sum(process.regions[name].resident_bytes for name in ("small", "huge", "heap"))
     shmem = process.regions["shm"].resident_bytes
     return (
         f"Name:\t{_comm(process)}\nState:\tS (sleeping)\nTgid:\t{process.pid}\nPid:\t{process.pid}\nPPid:\t1\n"
@@ -124,8 +125,8 @@ def _status(process: SimProcess) -> str:
 
 
 def _smaps(name: str, region: Region) -> str:
-    """One mapping as kernel Documentation/filesystems/proc.rst describes it, marked as a RAM block (``dc``)."""
-    start = {"small": 0x7F0000000000, "huge": 0x7F4000000000, "shm": 0x7F8000000000}[name]
+    """One mapping as kernel Documentation/filesystems/proc.rst describes it; all but ``heap`` are marked ``dc``."""
+    start = {"small": 0x7F0000000000, "huge": 0x7F4000000000, "shm": 0x7F8000000000, "heap": 0x555500000000}[name]
     resident = region.resident_bytes
     shared = region.kind is Kind.SHMEM
     anonymous = 0 if shared else resident

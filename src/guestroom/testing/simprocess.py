@@ -32,7 +32,7 @@ Order = Callable[[], Fate]
 
 
 class SimProcess:
-    """One process. Its regions: ``small``, ``huge`` and ``shm`` (a memfd)."""
+    """One process. Its regions: ``small``, ``huge`` and ``shm`` (a memfd), marked as RAM blocks, and ``heap``."""
 
     def __init__(
         self, pid: int, memory: MemCgroup, freezer: FreezerCgroup, argv: tuple[str, ...], start_ticks: int
@@ -46,6 +46,7 @@ class SimProcess:
             "small": Region(Kind.ANON),
             "huge": Region(Kind.ANON, huge=True),
             "shm": Region(Kind.SHMEM),
+            "heap": Region(Kind.ANON),
         }
         self.kernel: list[tuple[MemCgroup, int]] = []
         """Kernel memory it holds (pipe buffers, its stacks): who is charged, bytes."""
