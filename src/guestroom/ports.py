@@ -170,6 +170,23 @@ class Machine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A program that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Programs(Protocol):
+    """Other programs of this host."""
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> Ran:
+        """Run one to its end, with no input and in the C locale. Raises ``HostError``: not there, or too slow."""
+        ...
+
+
 class Applier(Protocol):
     """The only writer."""
 

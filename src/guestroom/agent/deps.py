@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from guestroom.actions import Action, Outcome
 from guestroom.config import Settings
 from guestroom.errors import LedgerError
-from guestroom.facts import GuestRecord, OverheadReading
+from guestroom.facts import Adoption, Candidate, GuestRecord, Identity, OverheadReading
 from guestroom.layout import Layout
 from guestroom.ports import Applier, Clock, Figure, Ledger, Machine, Observer
 from guestroom.units import Limit
@@ -53,6 +53,42 @@ class Alarms(Protocol):
 
     async def armed(self, name: str, timeout_s: float) -> bool:
         """Wait until the essential rungs of a guest's ladder are registered; False when that took too long."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """Guests that live in cgroups guestroom did not make. Raises ``HostError`` of the tree.
+
+    After ``know``, observer, applier and machine find the guest by its name like any other, until ``forget`` (or the
+    machine's ``remove``).
+    """
+
+    def candidate(self, pid: int) -> Candidate:
+        """A running process, as it is now."""
+        ...
+
+    def domain(self, name: str) -> int:
+        """The pid of a libvirt domain's QEMU."""
+        ...
+
+    def know(self, name: str, identity: Identity, adoption: Adoption) -> None:
+        """From now on ``name`` is this guest."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """``name`` is nobody's any more."""
+        ...
+
+    def still(self, name: str) -> bool:
+        """Whether it stands still, held or stopped by whomever."""
+        ...
+
+    def held(self, name: str, *, held: bool) -> None:
+        """Tell whoever lets guests go when the agent is lost (P11) whether this one is held by us."""
+        ...
+
+    def restore(self, name: str, limit: Limit) -> None:
+        """Write this limit and the OOM killer's former setting: the way out of care."""
         ...
 
 
@@ -117,6 +153,8 @@ class Deps:
     """An action as plain data, the same as in the ledger."""
     monitor_path: Callable[[str, int], str]
     """Makes the place for a guest's own monitor socket and returns its path; given its name and its user's uid."""
+    elsewhere: Elsewhere | None = None
+    """Adopted guests; None where this host has no way to adopt."""
     inodes: dict[str, int] = field(default_factory=dict)
     """Inode of each guest's cgroup, which the applier checks before it writes (P9)."""
     huge_paths: tuple[str, ...] = ()

@@ -1,0 +1,83 @@
+"""libvirt's domains, asked through ``virsh``: which process one is, and which limit libvirt has for it.
+
+libvirt owns the monitor of its guests (a QMP socket serves one client), so nothing here talks to QEMU. Sizes are
+KiB; 9007199254740991 KiB stands for no limit (``VIR_DOMAIN_MEMORY_PARAM_UNLIMITED``, libvirt-domain.h).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from guestroom.errors import HostError, InputError
+from guestroom.observe import procfs
+from guestroom.ports import Files, Programs
+from guestroom.units import KIB, UNLIMITED, Limit
+
+VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+NO_LIMIT_KIB = 9007199254740991
+TIMEOUT_S = 10.0
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
+_HARD = re.compile(r"^hard_limit\s*:\s*(\S+)\s*$", re.ASCII | re.MULTILINE)
+
+
+def check_domain(name: str) -> str:
+    """Return ``name`` if libvirt may be asked about it. Raises ``InputError``."""
+    if not name or len(name) > 255 or not name.isprintable():
+        raise InputError("this can't be a libvirt domain's name", where=name[:63], hint="virsh list shows the names")
+    return name
+
+
+def domain_uuid(programs: Programs, name: str) -> str:
+    """The UUID of a domain. Raises ``HostError`` with libvirt's own words."""
+    said = _ask(programs, name, "domuuid")
+    if not _UUID.match(said):
+        raise HostError(f"virsh domuuid said {said[:80]!r}, which is no UUID", where=name)
+    return said
+
+
+def domain_pid(files: Files, programs: Programs, name: str) -> int:
+    """The pid of a running domain's QEMU: the one process whose ``-uuid`` is the domain's.
+
+    libvirt has no call for it, and a pid file could be an old one. Raises ``InputError`` where it does not run,
+    ``HostError`` otherwise.
+    """
+    uuid = domain_uuid(programs, check_domain(name))
+    found = [qemu.pid for qemu in procfs.find_qemus(files) if _has_uuid(qemu.argv, uuid)]
+    if len(found) != 1:
+        state = _ask(programs, name, "domstate")
+        raise InputError(
+            f"domain {name} has {len(found) or 'no'} QEMU processes with its UUID {uuid}; libvirt says it is {state}",
+            where=name,
+            hint="start it first: virsh start " + name,
+        )
+    return found[0]
+
+
+def hard_limit(programs: Programs, name: str) -> Limit:
+    """What libvirt says of a running domain's limit. Raises ``HostError``."""
+    said = _ask(programs, name, "memtune", "--live")
+    match = _HARD.search(said)
+    if match is None:
+        raise HostError(f"virsh memtune said {said[:120]!r}, without a hard_limit", where=name)
+    if match[1] == "unlimited":
+        return UNLIMITED
+    if not match[1].isdecimal():
+        raise HostError(f"virsh memtune said hard_limit {match[1][:40]!r}, which is no number", where=name)
+    return UNLIMITED if int(match[1]) >= NO_LIMIT_KIB else int(match[1]) * KIB
+
+
+def _has_uuid(argv: tuple[str, ...], uuid: str) -> bool:
+    return any(one in ("-uuid", "--uuid") and other == uuid for one, other in itertools.pairwise(argv))
+
+
+def _ask(programs: Programs, name: str, command: str, *options: str) -> str:
+    """One ``virsh`` command about a domain; its text without the end of line."""
+    done = programs.run((*VIRSH, command, f"--domain={name}", *options), TIMEOUT_S)
+    if done.code != 0:
+        raise HostError(
+            f"virsh {command} failed: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.code}'}",
+            where=name,
+            hint="virsh list --all shows what libvirt has",
+        )
+    return done.stdout.strip()
