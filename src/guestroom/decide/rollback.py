@@ -126,7 +126,7 @@ def _taken_back(room: _Room, step: SetLimit, missing: int) -> list[Action]:
     page = room.budget.page_bytes
     least = max(step.grant_from_bytes, round_up(least_bytes(guest, room.settings, room.now_s, lent=True), page))
     target = max(least, grant - round_up(missing - room.left_bytes, page))
-    if target >= grant or guest.held or guest.overhead_bytes is None:
+    if target >= grant:
         return []
     return [room.set_limit(step.name, step, target, "its raise is taken back: the plan it belonged to failed")]
 
@@ -134,8 +134,9 @@ def _taken_back(room: _Room, step: SetLimit, missing: int) -> list[Action]:
 def _raised_again(room: _Room, step: SetLimit) -> list[Action]:
     """A done shrink, raised again as far as there is room."""
     now = room.grants[step.name]
-    gain = rules.raised_again(step.grant_from_bytes - now, room.left_bytes)
-    target = now + round_down(gain, room.budget.page_bytes) if gain < step.grant_from_bytes - now else now + gain
+    missing = step.grant_from_bytes - now
+    gain = rules.raised_again(missing, room.left_bytes)
+    target = now + (gain if gain == missing else round_down(gain, room.budget.page_bytes))
     if target <= now and step.grant_from_bytes > now:
         return []
     reason = f"raised again to {format_bytes(target)}: the plan it gave room for failed"

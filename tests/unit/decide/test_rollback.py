@@ -133,3 +133,72 @@ def test_a_stopped_victim_is_not_undone() -> None:
     place = replace(A, grant_bytes=400 * M, overhead_bytes=None, overhead_peak_bytes=None)
     back = undo(outcomes(done, 2), [place, C], budget(host(), [A, C], settings()), settings(), now_s=1e6)
     assert [(s.name, s.grant_to_bytes // M) for s in back if isinstance(s, SetLimit)] == [("C", 300)]
+
+
+def test_a_raise_is_taken_back_only_as_far_as_needed() -> None:
+    """A lacks 50 and 30 are left: C gives 20 of its 100 back; with 50 left it gives none."""
+    done = (limit("A", 500, 450), limit("C", 300, 400), limit("D", 1, 2))
+    for reserve, taken in ((880, [("C", 380), ("A", 500)]), (900, [("A", 500)]), (899, [("C", 399), ("A", 500)])):
+        chosen = settings(reserve=reserve * M)
+        back = undo(outcomes(done, 2), [A, C], budget(host(), [A, C], chosen), chosen, now_s=1e6)
+        assert [(s.name, s.grant_to_bytes // M) for s in back if isinstance(s, SetLimit)] == taken
+    chosen = settings(reserve=899 * M + 5)
+    back = undo(outcomes(done, 2), [A, C], budget(host(), [A, C], chosen), chosen, now_s=1e6)
+    assert isinstance(back[0], SetLimit)
+    assert back[0].grant_to_bytes == 399 * M
+
+
+def test_a_raise_of_an_unseen_guest_stays() -> None:
+    """P6: it may have grown into it."""
+    done = (limit("A", 500, 400), limit("C", 300, 400), limit("D", 1, 2))
+    unseen = replace(C, overhead_bytes=None)
+    assert undo(outcomes(done, 2), [A, unseen], budget(host(), [A, C], settings()), settings(), now_s=1e6) == ()
+
+
+def test_sizes_that_are_no_whole_pages_come_back_to_the_byte() -> None:
+    """What was had is had again exactly; a part of it is whole pages; a floor rounds up."""
+    step = SetLimit("A", 1012 * M, 912 * M, 500 * M + 7, 400 * M, 0, "test")
+    failed = limit("C", 300, 200)
+    for reserve, back_to in ((800 * M + 7, 500 * M + 7), (800 * M + 6, 500 * M)):
+        chosen = settings(reserve=reserve)
+        (back,) = undo(outcomes((step, failed), 1), [A, C], budget(host(), [A, C], chosen), chosen, now_s=1e6)
+        assert isinstance(back, SetLimit)
+        assert back.grant_to_bytes == back_to
+    done = (limit("A", 500, 400), limit("C", 300, 400), limit("D", 1, 2))
+    grown = replace(C, overhead_bytes=380 * M + 1, overhead_peak_bytes=0)
+    back, *_ = undo(outcomes(done, 2), [A, grown], budget(host(), [A, C], settings()), settings(), now_s=1e6)
+    assert isinstance(back, SetLimit)
+    assert back.grant_to_bytes == 380 * M + 4096
+
+
+def test_a_limit_comes_back_as_it_was_and_never_below_ram_and_floor() -> None:
+    """The very limit it had, though a plan of today would set another; where it has grown since, what it uses (P2)."""
+    step = SetLimit("A", 1015 * M, 912 * M, 500 * M, 400 * M, 0, "test")
+    failed = limit("C", 300, 200)
+    total = budget(host(), [A, C], settings())
+    (back,) = undo(outcomes((step, failed), 1), [A, C], total, settings(), now_s=1e6)
+    assert isinstance(back, SetLimit)
+    assert back.to_bytes == 1015 * M
+    grown = replace(A, overhead_bytes=520 * M, overhead_peak_bytes=520 * M)
+    (back,) = undo(outcomes((step, failed), 1), [grown, C], total, settings(), now_s=1e6)
+    assert isinstance(back, SetLimit)
+    assert (back.to_bytes, back.floor_bytes) == (1032 * M, 1032 * M)
+    partly = settings(reserve=750 * M)
+    (back,) = undo(outcomes((step, failed), 1), [A, C], budget(host(), [A, C], partly), partly, now_s=1e6)
+    assert isinstance(back, SetLimit)
+    assert back.to_bytes == (512 + 450) * M
+
+
+def test_the_wall_of_an_overcommitted_host_is_not_raised_by_putting_back() -> None:
+    """It goes back to where it was at most, in whole pages."""
+    present = guest("A", ram_bytes=3500 * M, grant_bytes=100 * M, use_bytes=100 * M)
+    total = budget(host(), [present], settings())
+    done = (SetWall(4000 * M, 3990 * M, "test"), limit("D", 1, 2))
+    (wall,) = undo(outcomes(done, 1), [present], total, settings(), now_s=1e6)
+    assert isinstance(wall, SetWall)
+    assert (wall.from_bytes, wall.to_bytes) == (3990 * M, 4000 * M)
+    odd = settings(reserve=800 * M + 5)
+    done = (SetWall(1000 * M, 900 * M, "test"), limit("D", 1, 2))
+    (wall,) = undo(outcomes(done, 1), [A], budget(host(), [A], odd), odd, now_s=1e6)
+    assert isinstance(wall, SetWall)
+    assert wall.to_bytes == 1312 * M
