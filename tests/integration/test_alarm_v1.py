@@ -24,7 +24,8 @@ from guestroom.apply import KernelApplier
 pytestmark = pytest.mark.kernel
 
 GRANT = 64 * MIB
-HEADROOM = 256 * MIB
+HEADROOM = 250 * MIB
+"""Off the ladders' grid of 16 MiB: usage that hovers at a limit must not wake by crossing a rung there."""
 GUARD = 96 * MIB
 LIMIT = GRANT + HEADROOM
 """The lab's guests have no RAM: their limit is grant + headroom."""
@@ -195,6 +196,28 @@ def test_growth_behind_page_cache_is_seen(lab: Lab, tmp_path: Path) -> None:
             assert isinstance(news["headroom_left_bytes"], int)
             assert news["headroom_left_bytes"] > GUARD // 4, "seen only after it had grown"
             assert "under_oom 0" in lab.read("a", "memory.oom_control")
+
+    run(work)
+
+
+def test_growth_far_from_the_wall_is_seen_at_once(lab: Lab) -> None:
+    """Who passes its grant is seen at once by its own ladder, long before the host wall's rungs or the next sweep."""
+
+    async def work() -> None:
+        async with alarmed(lab) as heard:
+            wall_bytes = 4 * (2 * GRANT + HEADROOM)
+            applier = KernelApplier(lab.files, lab.layout, lab.clock)
+            assert applier.carry_out(SetWall(None, wall_bytes, "test")).ok
+            heard.client.wall(wall_bytes, HEADROOM, GUARD)
+            helper = lab.helper("a")
+            for _ in range(4):
+                heard.all.clear()
+                # Out of step with the sweeps, which come once a second.
+                await asyncio.sleep(0.3)
+                helper.do(f"grow {100 * MIB} {MIB}")
+                await heard.one("over", timeout_s=0.2)
+                helper.do("shrink")
+                await heard.one("within")
 
     run(work)
 

@@ -18,6 +18,7 @@ from guestroom.layout import Layout
 from guestroom.units import MIB
 
 _STOP_S = 2.0
+_END_S = 0.5
 _AGAIN_S = (0.0, 0.1, 0.5, 1.0, 5.0)
 """Waits before starting it again, the last one for all later times; reset once it is ready."""
 
@@ -193,10 +194,13 @@ class AlarmClient:
             while line := await process.stdout.readline():
                 self._take(from_line(line))
         finally:
+            # Its end of the pipe closes a moment before it has ended; one that talks nonsense has not ended at all.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _END_S)
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
-            await process.wait()
+                await process.wait()
 
     def _tell_all(self) -> None:
         if self._wall is not None:
