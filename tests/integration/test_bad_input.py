@@ -568,7 +568,8 @@ def test_two_hundred_idle_clients_keep_nobody_out(host: Host) -> None:
         crowd.append(idler)
     try:
         guest = run_firmware(host, "through")
-        assert until(running(host, "through"))
+        host.wait_for("started", "through")
+        time.sleep(0.3)  # for its run to hear of it too
         guest.terminate()
         assert guest.wait(20) == 0
         assert until(lambda: list(host.ps()) == ["stands"])
@@ -628,6 +629,7 @@ def test_closed_streams_are_nobody_elses(host: Host) -> None:
     assert until(running(host, "bare"))
     pid = host.ps()["bare"]["pid"]
     assert {str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)} == {"/dev/null"}
+    time.sleep(0.3)
     process.terminate()
     assert process.wait(20) == 0
 
@@ -653,12 +655,12 @@ def test_a_verdict_nobody_can_get_starts_nothing(host: Host, redirect: str, code
 def test_a_guest_outlives_whoever_read_its_messages(host: Host) -> None:
     """A run whose stderr and stdout have lost their readers goes on, and its guest ends with its own exit code."""
     process = run_firmware(host, "alone")
-    assert until(running(host, "alone"))
+    host.wait_for("started", "alone")
+    time.sleep(0.3)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
     process.stderr.close()
-    time.sleep(0.3)
     process.terminate()
     assert process.wait(20) == 0
 

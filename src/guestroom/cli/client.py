@@ -1,63 +1,42 @@
-"""The commands' side of the agent's socket: plain ``http.client``, because start-up time matters.
-
-httpx would cost more than the whole budget of ``guestroom run`` just to import.
-"""
+"""The commands' side of the agent's socket. Start-up time matters here: nothing heavier than ``socket`` is imported."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import http.client
 import json
-import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from guestroom.cli.http import Answer, ask
 from guestroom.errors import AgentError, GuestroomError, InputError, NoRoomError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEFAULT_SOCKET = "/run/guestroom/agent.sock"
-_CONNECT_S = 5.0
 _KINDS: Mapping[int, type[GuestroomError]] = {400: InputError, 409: NoRoomError, 413: InputError, 422: InputError}
 """What an answer's status makes of its error; the agent's failure otherwise."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, answer_s: float | None) -> None:
-        super().__init__("guestroom")
-        self._path = path
-        self._answer_s = answer_s
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_CONNECT_S)
-        self.sock.connect(self._path)
-        self.sock.settimeout(self._answer_s)
-
-
 class Stream:
-    """An open response of JSON lines. ``fileno`` for select; ``next_line`` blocks."""
+    """An open answer of JSON lines."""
 
-    def __init__(self, connection: _UnixConnection, response: http.client.HTTPResponse) -> None:
-        self._connection = connection
-        self._response = response
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Lines until the agent closes the stream or is gone, or ``close`` is called from another thread."""
         try:
-            for raw in self._response:
+            for raw in self._answer.lines():
                 yield json.loads(raw)
-        except (http.client.HTTPException, OSError, ValueError):
+        except (OSError, ValueError):
             return
         finally:
-            self._connection.close()
+            self._answer.close()
 
     def close(self) -> None:
         """End the connection: a reservation dies with it. Whoever reads ``lines`` sees their end."""
-        sock = self._connection.sock
-        if sock is not None:
-            # The response holds a file on the socket: without this its close would not reach the agent.
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self._answer.hang_up()
 
 
 class AgentClient:
@@ -78,52 +57,45 @@ class AgentClient:
 
     def stream(self, method: str, target: str, body: Mapping[str, object] | None = None) -> Stream:
         """A response that stays open."""
-        connection, response = self._ask(method, target, body)
-        if response.status != 200:
-            self._raise(response)
-        return Stream(connection, response)
+        answer = self._ask(method, target, body)
+        if answer.status != 200:
+            self._raise(answer)
+        return Stream(answer)
 
     def _whole(self, method: str, target: str, body: Mapping[str, object] | None) -> Any:
-        connection, response = self._ask(method, target, body)
+        answer = self._ask(method, target, body)
+        if answer.status != 200:
+            self._raise(answer)
         try:
-            if response.status != 200:
-                self._raise(response)
-            return json.loads(response.read())
-        except (ValueError, http.client.HTTPException, OSError) as error:
+            return json.loads(answer.read())
+        except (OSError, ValueError) as error:
             raise AgentError(f"the agent's answer can't be read: {error}", where=self.path) from error
         finally:
-            connection.close()
+            answer.close()
 
-    def _ask(
-        self, method: str, target: str, body: Mapping[str, object] | None
-    ) -> tuple[_UnixConnection, http.client.HTTPResponse]:
-        connection = _UnixConnection(self.path, self._answer_s)
+    def _ask(self, method: str, target: str, body: Mapping[str, object] | None) -> Answer:
+        payload = json.dumps(body).encode() if body is not None else None
         try:
-            payload = json.dumps(body).encode() if body is not None else None
-            headers = {"content-type": "application/json"} if payload is not None else {}
-            # An agent that refuses a body without reading all of it has answered nevertheless.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, payload, headers)
-            return connection, connection.getresponse()
+            return ask(self.path, method, target, payload, answer_s=self._answer_s)
         except OSError as error:
-            connection.close()
             known = errno.errorcode.get(error.errno or 0, "")
             raise AgentError(
                 f"no agent answers: {known} {error.strerror or error}".replace(":  ", ": "),
                 where=self.path,
                 hint="start it with 'guestroom agent' (as root), or name its --socket",
             ) from error
-        except http.client.HTTPException as error:
-            connection.close()
-            raise AgentError(f"the agent's answer can't be read: {error!r}", where=self.path) from error
+        except ValueError as error:
+            raise AgentError(f"the agent's answer can't be read: {error}", where=self.path) from error
 
-    def _raise(self, response: http.client.HTTPResponse) -> None:
+    def _raise(self, answer: Answer) -> None:
         try:
-            error = json.loads(response.read())["error"]
+            error = json.loads(answer.read())["error"]
             error["message"].strip()
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, http.client.HTTPException) as bad:
-            raise AgentError(f"the agent answered {response.status} {response.reason}", where=self.path) from bad
-        raise remote_error(error, _KINDS.get(response.status, AgentError))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as bad:
+            raise AgentError(f"the agent answered {answer.status} {answer.reason}", where=self.path) from bad
+        finally:
+            answer.close()
+        raise remote_error(error, _KINDS.get(answer.status, AgentError))
 
 
 def remote_error(error: Mapping[str, Any], kind: type[GuestroomError]) -> GuestroomError:
