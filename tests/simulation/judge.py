@@ -40,7 +40,7 @@ class Judge:
         self.agent.applier.before.append(self._before)
         self.agent.applier.after.append(self._after)
         self.agent.host.before_write.append(self._write)
-        self.agent.host.before_rmdir.append(lambda path: self._write(path, "rmdir"))
+        self.agent.host.before_rmdir.append(self._rmdir)
 
     # --- sums ------------------------------------------------------------------------------------------
 
@@ -161,6 +161,12 @@ class Judge:
         self.broken += self._sums()
 
     # --- strangers -------------------------------------------------------------------------------------
+
+    def _rmdir(self, path: str) -> None:
+        """A folder that holds somebody's process the kernel keeps by itself."""
+        folder = self.agent.host.memory_group(path) if path.startswith(self.agent.layout.memory) else None
+        if folder is None or not any(process.memory is folder for process in self.agent.host.kernel.processes.values()):
+            self._write(path, "rmdir")
 
     def _write(self, path: str, value: str) -> None:
         """P9: nothing outside our cgroups, nothing in a folder somebody else made under the same name."""

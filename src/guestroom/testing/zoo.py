@@ -80,7 +80,10 @@ class SimGuest:
         """The truth: what is charged for it and can't be reclaimed, less its RAM wherever that is charged."""
         if not self.alive:
             return 0
-        group = self.host.memory_group(self.layout.guest(self.name))
+        try:
+            group = self.host.memory_group(self.layout.guest(self.name))
+        except FileNotFoundError:
+            return 0
         held = group.total(Kind.ANON, Kind.ANON_HUGE, Kind.SHMEM, Kind.KERNEL, Kind.LOCKED)
         regions = self.host.process(self.pid).regions
         ram = sum(run.size for name in ("small", "huge", "shm") for run in regions[name].runs if run.owner is not None)
