@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from guestroom.units import Limit
 
@@ -112,6 +113,22 @@ class StartGuest:
 
 
 Action = SetLimit | SetWall | MakeGuest | Hold | LetGo | StopGuest | StartGuest
+
+
+def others_rely_on(action: Action) -> bool:
+    """Whether later steps of a plan count on this one: what gives room or makes the place they use.
+
+    A raise, a hold or a release that fails leaves the others as good as they were.
+    """
+    match action:
+        case SetLimit():
+            return action.is_shrink or action.grant_to_bytes < action.grant_from_bytes
+        case SetWall() | MakeGuest() | StopGuest():
+            return True
+        case Hold() | LetGo() | StartGuest():
+            return False
+        case _:
+            assert_never(action)
 
 
 class VerdictKind(StrEnum):

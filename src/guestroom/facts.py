@@ -143,7 +143,7 @@ class GuestFacts:
     recreated_s: float | None = None
     """When it was last recreated, None: never."""
     fixed_overhead: bool = False
-    """Its need was set by the operator and is also its cap."""
+    """Its need was set by the operator: its grant is that, no more; bursts still have the headroom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,8 @@ class Newcomer:
     """``squeeze``, ``refuse`` or ``recreate`` (``config.OnShort``)."""
     recreatable: bool = False
     recreate_need_bytes: int | None = None
+    fixed_overhead: bool = False
+    """Its need was set by the operator: its grant is that, no more; bursts still have the headroom."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,17 @@ class Endings:
         deps.alarms.forget(care.name)
         if care.record.held:
             await self.let_go(care, action.reason)
-        care.send({"event": "recreate", "grant_bytes": action.grant_bytes, "reason": action.reason})
+        care.send(
+            {
+                "event": "recreate",
+                "grant_bytes": action.grant_bytes,
+                "reason": action.reason,
+                "stop_timeout_s": deps.settings.stop_timeout_s,
+            }
+        )
+        deps.event(
+            "recreating", care.name, f"{care.name} is stopped: {action.reason}", {"grant_bytes": action.grant_bytes}
+        )
         try:
             await asyncio.wait_for(care.ended.wait(), deps.settings.stop_timeout_s + _KILL_S)
         except TimeoutError:

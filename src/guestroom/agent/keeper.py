@@ -164,9 +164,15 @@ class Keeper:
         now_s = self.deps.clock.monotonic()
         return [guest_row(self.room.cares[n], self.deps.settings, now_s) for n in sorted(self.room.cares)]
 
-    async def events(self, after: int, limit: int) -> list[dict[str, object]]:
-        """Events after a number, oldest first."""
-        found = await self.deps.book(self.deps.ledger.events, after, limit)
+    async def events(
+        self, after: int, limit: int, *, guest: str | None = None, last: bool = False
+    ) -> list[dict[str, object]]:
+        """Events after a number, or the last ones, oldest first; of one guest or all."""
+        ledger = self.deps.ledger
+        if last:
+            found = await self.deps.book(ledger.last_events, limit, guest)
+        else:
+            found = await self.deps.book(ledger.events, after, limit, guest)
         return [asdict(event) | {"numbers": dict(event.numbers)} for event in found]
 
     async def host_row(self) -> dict[str, object]:

@@ -19,7 +19,7 @@ from guestroom.actions import MakeGuest, StartGuest, Verdict, VerdictKind
 from guestroom.agent.care import Care
 from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.request import StartRequest, Understood, understand
-from guestroom.agent.room import Room
+from guestroom.agent.room import Room, broken
 from guestroom.agent.session import Session
 from guestroom.agent.views import verdict_row
 from guestroom.errors import GuestroomError, HostError, LaunchError, NoRoomError, QmpError, UsageError
@@ -132,7 +132,7 @@ class Launch:
         outcomes = await room.transact(
             f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget
         )
-        if all(outcome.ok for outcome in outcomes):
+        if not broken(outcomes):
             # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
             self.care = room.cares[newcomer.name] = care
             room.set_budget(budget)
@@ -165,7 +165,7 @@ class Launch:
             StartGuest(care.name, grant, limit, "it comes back recreated"),
         )
         outcomes = await room.transact(f"recreate {care.name}", {"grant_bytes": grant}, actions)
-        if not all(outcome.ok for outcome in outcomes):
+        if broken(outcomes):
             await self._forget(fresh, "its cgroups could not be made")
             raise LaunchError(f"{care.name} could not come back: {outcomes[0].detail}", where=care.name)
         self.care = fresh

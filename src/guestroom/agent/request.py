@@ -86,10 +86,11 @@ def understand(
         weight=own.weight if own.weight is not None else guest.ram_bytes,
         need_bytes=min(need_bytes, cap_bytes) if cap_bytes is not None and not fixed else need_bytes,
         boot_floor_bytes=min(boot_floor, need_bytes),
-        cap_bytes=need_bytes if fixed else cap_bytes,
+        cap_bytes=cap_bytes,
         on_short=(on_short or own.on_short or settings.on_short).value,
         recreatable=own.recreatable,
         recreate_need_bytes=own.recreate_need_bytes,
+        fixed_overhead=fixed,
     )
     policy = found.origin.value if fixed else settings.policy
     return Understood(guest, prepared, newcomer, policy, burst_bytes(guest), fixed)

@@ -26,13 +26,14 @@ from guestroom.actions import (
     SetWall,
     StartGuest,
     StopGuest,
+    others_rely_on,
 )
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.decide import Budget
 from guestroom.errors import GuestroomError, HostError, LedgerError, VanishedError
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
-from guestroom.units import UNLIMITED, Limit
+from guestroom.units import UNLIMITED, Limit, format_bytes
 
 
 class Room:
@@ -104,8 +105,8 @@ class Room:
         """Carry out ``actions`` in order; the caller holds the lock.
 
         A plan that shrinks, starts or stops is durable before its first step (P8); one that only raises
-        goes to the kernel first. After a failed step nothing further is tried. Raises ``LedgerError``, with
-        nothing done, when a plan that must be durable can't be.
+        goes to the kernel first. After a failed step that others rely on nothing further is tried. Raises
+        ``LedgerError``, with nothing done, when a plan that must be durable can't be.
         """
         if not actions:
             return ()
@@ -115,7 +116,7 @@ class Room:
         deps.fault("written")
         outcomes: list[Outcome] = []
         for action in actions:
-            if outcomes and not outcomes[-1].ok:
+            if broken(outcomes):
                 outcomes.append(Outcome(action, OutcomeKind.SKIPPED, "a step before it failed"))
             else:
                 outcomes.append(await self._step(action, budget))
@@ -157,11 +158,22 @@ class Room:
                 if care is not None:
                     care.limit_bytes = action.to_bytes
                     care.record = replace(care.record, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
+                    self._eased(care)
                     self.tell_alarm(care)
             case SetWall():
                 self.wall_bytes = action.to_bytes
             case _:
                 pass
+
+    def _eased(self, care: Care) -> None:
+        """A squeezed guest that has its need by now is squeezed no more."""
+        record = care.record
+        if record.squeezed and record.grant_bytes >= record.need_bytes:
+            care.record = replace(record, squeezed=False)
+            message = (
+                f"{record.name} is no longer squeezed: it has {format_bytes(record.grant_bytes)}, its need and more"
+            )
+            self.deps.event("eased", record.name, message, {"grant_bytes": record.grant_bytes})
 
     def tell_alarm(self, care: Care, *, held: bool = False) -> None:
         """Give the alarm process a guest's numbers; one that is released or not there yet is not its business.
@@ -221,7 +233,7 @@ class Room:
 
     async def put_back(self, outcomes: Sequence[Outcome], budget: Budget, reason: str) -> None:
         """P4: after a failed step raise again what was shrunk for it, if the room is still there."""
-        if all(outcome.ok for outcome in outcomes):
+        if not broken(outcomes):
             return
         back = decide.undo(tuple(outcomes), self.guests(), budget, self.deps.settings)
         await self.transact(f"put back after a failed step: {reason}", {"outcomes": len(outcomes)}, back)
@@ -267,6 +279,11 @@ class Room:
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""
         return _inputs(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}
+
+
+def broken(outcomes: Sequence[Outcome]) -> bool:
+    """Whether a step that others rely on failed: the plan does not hold as a whole."""
+    return any(not outcome.ok and others_rely_on(outcome.action) for outcome in outcomes)
 
 
 def _written_first(action: Action) -> bool:

@@ -41,12 +41,19 @@ def read_size(value: object, least: int = 0) -> int:
     return found
 
 
+LEAST_RESERVE_BYTES = 16 << 20
+"""A reserve below this holds no QEMU at all (66 MiB bare): a forgotten ``%`` or ``MiB``."""
+
+
 def read_reserve(value: object) -> Reserve:
     """A reserve as the file gives it; ``ValueError`` says why not."""
     if value == Rest.REST.value:
         return Rest.REST
     if not isinstance(value, str) or not value.endswith("%"):
-        return read_size(value, least=1)
+        found = read_size(value, least=1)
+        if found < LEAST_RESERVE_BYTES:
+            raise ValueError(f"it is {found} bytes, which no guest can live in; was a percentage meant, like '25%'?")
+        return found
     return read_percent(value)
 
 

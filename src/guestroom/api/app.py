@@ -82,10 +82,15 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
         return await keeper.stopping(body.name)
 
     @app.get("/v1/events", response_model=None)
-    async def events(after: _After = 0, limit: _Limit = 1000, follow: bool = False) -> StreamingResponse | JSONResponse:
-        """What was decided and happened, oldest first; ``follow`` keeps the response open."""
+    async def events(
+        after: _After = 0, limit: _Limit = 1000, follow: bool = False, last: bool = False, guest: str | None = None
+    ) -> StreamingResponse | JSONResponse:
+        """What was decided and happened, oldest first.
+
+        The first ``limit`` after a number, or with ``last`` the last ones; ``follow`` keeps the response open.
+        """
         if not follow:
-            return JSONResponse(await keeper.events(after, limit))
+            return JSONResponse(await keeper.events(after, limit, guest=guest, last=last))
         return StreamingResponse(_follow(keeper, after), media_type=_LINES)
 
 

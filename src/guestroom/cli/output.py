@@ -9,25 +9,38 @@ The contract is one place: results go to stdout, complaints to stderr as one lin
   exit code (2 for wrong input, 3 for no room, else 1),
 * returns its exit code (``None`` is 0), after ``note(...)`` where a verdict such as "no room" needs its one line.
 
-Nothing here imports more than click, which is loaded anyway; rich is imported only to draw a table on a terminal.
+Nothing here imports more than click; rich is imported only to draw a table on a terminal. What needs no click either
+is in ``say`` and passed on from here.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from guestroom.errors import GuestroomError, HostError
-from guestroom.units import format_bytes
+from guestroom.cli.say import discard, emit_json, emit_text, fail, note, one_line, stdout
+from guestroom.units import MIB, TIB, format_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+__all__ = [
+    "Column",
+    "discard",
+    "emit_json",
+    "emit_text",
+    "fail",
+    "json_option",
+    "note",
+    "one_line",
+    "plain_table",
+    "size_cell",
+    "table",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -35,67 +48,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def json_option(command: _F) -> _F:
     """Decorator that adds ``--json``; the command receives it as ``as_json: bool``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, errors included.")(command)
-
-
-def emit_text(text: str) -> None:
-    """Print ``text`` and a newline on stdout, at once: whoever follows events through a pipe sees each as it happens.
-
-    Raises ``HostError`` without a stdout, ``OSError`` when writing fails.
-    """
-    out = _stdout()
-    out.write(text + "\n")
-    out.flush()
-
-
-def emit_json(obj: object) -> None:
-    """Print ``obj`` as one JSON document on stdout: one line, or indented when a person looks at a terminal.
-
-    ASCII only, and NaN or infinity is a programming error (``ValueError``), so that every JSON reader takes it.
-    """
-    emit_text(json.dumps(obj, allow_nan=False, indent=2 if _stdout().isatty() else None))
-
-
-def note(text: str) -> None:
-    """Print one line ``guestroom: text`` on stderr; silent where stderr is closed, full or read by nobody.
-
-    What is said here goes with an exit code, or beside a guest that runs: neither may change because it can't be said.
-    """
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(f"guestroom: {one_line(text)}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            discard(sys.stderr)
-
-
-def discard(stream: TextIO | None) -> None:
-    """Point a stream that can't be written at /dev/null, so that Python's own flush at exit does not fail again."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())  # type: ignore[union-attr]
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # a stream without a descriptor: nothing to silence
-        return
-
-
-def fail(error: GuestroomError, as_json: bool) -> int:
-    """Report ``error`` by the contract and return the exit code it stands for.
-
-    The line always goes to stderr; with ``as_json`` the object goes to stdout as well, if that takes it: a stdout
-    that does not is no second complaint and no other exit code.
-    """
-    note(error.line())
-    if as_json:
-        try:
-            emit_json(error.to_dict())
-        except (OSError, HostError):
-            discard(sys.stdout)
-    return error.exit_code
-
-
-def one_line(text: str) -> str:
-    """``text`` on one line: control characters are shown as escapes, so that a name can't forge output."""
-    return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +88,13 @@ def plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> lis
 
 
 def size_cell(size_bytes: int | None) -> str | None:
-    """A size for a table's cell, ``None`` staying unknown."""
-    return None if size_bytes is None else format_bytes(size_bytes)
+    """A size for a table's cell, ``None`` staying unknown.
+
+    In MiB with one decimal up to 1 TiB, so that the columns of a row add up before one's eyes.
+    """
+    if size_bytes is None:
+        return None
+    return f"{size_bytes / MIB:,.1f} MiB" if MIB // 20 <= size_bytes < TIB else format_bytes(size_bytes)
 
 
 def _cell(cell: Cell) -> str:
@@ -145,7 +102,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _is_rich_terminal() -> bool:
-    out = _stdout()
+    out = stdout()
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
@@ -161,10 +118,4 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     for row in rows:
         # Text, not str: a name such as "[red]" is a name, not markup.
         drawn.add_row(*(Text(text) for text in row))
-    Console(file=_stdout()).print(drawn)
-
-
-def _stdout() -> TextIO:
-    if sys.stdout is None:
-        raise HostError("there is no standard output to print on", hint="do not start guestroom with stdout closed")
-    return sys.stdout
+    Console(file=stdout()).print(drawn)

@@ -13,11 +13,26 @@ from guestroom.cli.running import read_configs
 from guestroom.errors import NoRoomError
 from guestroom.guest import check_name
 
+_STEPS = {
+    "SetLimit": "set limit",
+    "SetWall": "set host wall",
+    "MakeGuest": "make cgroups with limit",
+    "StartGuest": "start",
+    "StopGuest": "stop, comes back with overhead",
+}
+
 
 @click.command()
 @click.option("--name", default="new", show_default=True, help="The guest's name (its settings count).")
 @click.option("--on-short", type=click.Choice(["squeeze", "refuse", "recreate"]), help="What to do if room is short.")
-@click.option("--socket", "socket_path", default=DEFAULT_SOCKET, show_default=True, help="The agent's socket.")
+@click.option(
+    "--socket",
+    "socket_path",
+    envvar="GUESTROOM_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The agent's socket.",
+)
 @json_option
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def plan(name: str, on_short: str | None, socket_path: str, as_json: bool, argv: tuple[str, ...]) -> int:
@@ -43,9 +58,11 @@ def plan(name: str, on_short: str | None, socket_path: str, as_json: bool, argv:
 
 def _cells(action: dict[str, Any]) -> tuple[str, str, str | None, str | None]:
     source, target = action.get("from_bytes"), action.get("to_bytes", action.get("limit_bytes"))
+    if action["type"] == "StopGuest":
+        target = action["grant_bytes"]
     return (
-        str(action["type"]),
-        str(action.get("name", "(host wall)")),
+        _STEPS.get(str(action["type"]), str(action["type"])),
+        str(action.get("name", "(all guests)")),
         source if isinstance(source, str) else size_cell(source),
         size_cell(target),
     )

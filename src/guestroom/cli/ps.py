@@ -47,14 +47,39 @@ def cells(row: dict[str, Any]) -> tuple[str | int | None, ...]:
 
 
 @click.command()
-@click.option("--socket", "socket_path", default=DEFAULT_SOCKET, show_default=True, help="The agent's socket.")
+@click.option(
+    "--socket",
+    "socket_path",
+    envvar="GUESTROOM_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The agent's socket.",
+)
 @json_option
 def ps(socket_path: str, as_json: bool) -> None:
     """List the guests under care: promised RAM, overhead in use and at its peak, floor, grant and limit."""
-    rows = AgentClient(socket_path).get("/v1/guests")
+    client = AgentClient(socket_path)
+    rows = client.get("/v1/guests")
     if as_json:
         emit_json(rows)
-    elif rows:
+        return
+    if rows:
         table(COLUMNS, [cells(row) for row in rows])
     else:
         emit_text("no guests under care; start one with: guestroom run --name N -- qemu-system-x86_64 ...")
+    emit_text(host_line(client.get("/v1/host")))
+
+
+def host_line(host: dict[str, Any]) -> str:
+    """The host in one line under the table: what is left to give and whether anything went wrong."""
+    free = host["reserve_bytes"] - host["headroom_bytes"] - host["granted_bytes"]
+    parts = [
+        f"reserve {size_cell(host['reserve_bytes'])}",
+        f"granted {size_cell(host['granted_bytes'])}",
+        f"free {size_cell(max(0, free))}",
+        f"headroom {size_cell(max(0, host['headroom_left_bytes']))} of {size_cell(host['headroom_bytes'])} left",
+        f"walls hit {host['walls_hit']}",
+    ]
+    if host["overcommitted_bytes"]:
+        parts.append(f"OVERCOMMITTED by {size_cell(host['overcommitted_bytes'])}")
+    return "host: " + ", ".join(parts)

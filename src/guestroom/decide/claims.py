@@ -25,11 +25,12 @@ def least_bytes(guest: GuestFacts, settings: Settings, now_s: float, *, lent: bo
 def claim_of(guest: GuestFacts, settings: Settings, now_s: float, page_bytes: int, *, lent: bool) -> Claim:
     """The claim of a guest under care.
 
-    Sharing ``static``: it keeps its need and nothing moves, except that a squeezed guest may grow up to it.
+    Sharing ``static``, or a need that the operator fixed: it keeps its need and nothing moves, except that a squeezed
+    guest may grow up to it.
     """
     least = least_bytes(guest, settings, now_s, lent=lent)
     cap = guest.cap_bytes
-    if settings.sharing is Sharing.STATIC:
+    if settings.sharing is Sharing.STATIC or guest.fixed_overhead:
         wanted = guest.need_bytes if cap is None else min(guest.need_bytes, cap)
         least = max(least, min(wanted, guest.grant_bytes))
         cap = wanted
@@ -41,7 +42,7 @@ def claim_of_newcomer(
 ) -> Claim:
     """The claim of a newcomer that gets at least ``least`` bytes and at most its cap (or ``cap_bytes``)."""
     cap = newcomer.cap_bytes if cap_bytes is None else cap_bytes
-    if settings.sharing is Sharing.STATIC:
+    if settings.sharing is Sharing.STATIC or newcomer.fixed_overhead:
         cap = least
     return Claim(newcomer.name, newcomer.weight, least, _cap_over(cap, least, page_bytes))
 
