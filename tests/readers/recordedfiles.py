@@ -1,9 +1,13 @@
-"""``ports.Files`` over texts kept in a dict, and the recorded files of ``v1/``.
+"""``ports.Files`` over texts kept in a dict, and the recorded files of ``v1/`` and ``v2/``.
 
 ``v1/`` was recorded on Linux 6.18 from QEMU 7.2 (TCG, 256 MiB preallocated in ``guest/ram``, then moved to
 ``guest/vmm``), with a helper in ``guest/vmm`` that holds written page cache, 3 MiB of locked file and 5 MiB of memfd.
 The smaps is cut down to 31 of its mappings; the path of the recording process's own cgroup is replaced by
 ``/machine/agent``.
+
+``v2/`` was recorded in a booted Linux 6.1 with cgroup v2 only (Debian's cloud kernel, ``tools/inguest.py``), from the
+same QEMU in ``guest/ram`` and ``guest/vmm``, with a helper in ``guest/vmm`` that holds written page cache, 3 MiB of
+locked file, 5 MiB of memfd and 6 MiB of shared anonymous memory. ``frozen/`` is the same guest while it was frozen.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 V1 = Path(__file__).parent / "v1"
+V2 = Path(__file__).parent / "v2"
 
 
-def recorded(name: str) -> str:
+def recorded(name: str, version: Path = V1) -> str:
     """Text of a recorded file."""
-    return (V1 / name).read_text()
+    return (version / name).read_text()
 
 
 class DictFiles:
@@ -31,13 +36,13 @@ class DictFiles:
         self.mkdir_error: int = 0
 
     @classmethod
-    def of_recorded(cls, folder: str, at: str) -> DictFiles:
+    def of_recorded(cls, folder: str, at: str, version: Path = V1) -> DictFiles:
         """All files of a recorded folder as if they lay in ``at``."""
-        return cls({f"{at}/{file.name}": file.read_text() for file in (V1 / folder).iterdir() if file.is_file()})
+        return cls({f"{at}/{file.name}": file.read_text() for file in (version / folder).iterdir() if file.is_file()})
 
-    def with_recorded(self, folder: str, at: str) -> DictFiles:
+    def with_recorded(self, folder: str, at: str, version: Path = V1) -> DictFiles:
         """These and those of another recorded folder."""
-        return DictFiles(self.texts | DictFiles.of_recorded(folder, at).texts)
+        return DictFiles(self.texts | DictFiles.of_recorded(folder, at, version).texts)
 
     def read(self, path: str) -> str:
         """Text of a file, or the error put there, or ENOENT."""

@@ -8,11 +8,12 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordedfiles import DictFiles, recorded
+from recordedfiles import V2, DictFiles, recorded
 
 from guestroom.errors import HostError, ReadError
+from guestroom.layout import Layout
 from guestroom.observe.cgroup1 import controller_mounts, find_layout, own_cgroup
-from guestroom.observe.hierarchy import Mount, mount_root, own_cgroups
+from guestroom.observe.hierarchy import Mount, mount_root, own_cgroup2, own_cgroups
 
 MOUNTINFO = "/proc/self/mountinfo"
 CGROUP = "/proc/self/cgroup"
@@ -96,12 +97,67 @@ def test_removed_own_cgroup_is_said() -> None:
         own_cgroup(container("/", "/gone (deleted)"))
 
 
-def test_host_without_v1_memory_is_told_what_to_do() -> None:
-    """On a v2-only host the error says what is missing and how to get it."""
-    files = host("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n")
+def unified(own: str = "/unit", root: str = "/", **texts: str) -> DictFiles:
+    """A v2-only host with this process in ``own``; ``texts`` are files of the folder the wall would be in."""
+    files = host(f"41 31 0:38 {root} /cg rw - cgroup2 cgroup2 rw\n", f"0::{own}\n")
+    folder = f"/cg{own}".removesuffix("/").removesuffix("/agent")
+    files.texts |= {f"{folder}/cgroup.controllers": "cpu memory\n", f"{folder}/cgroup.type": "domain\n"}
+    files.texts |= {f"{folder}/{name.replace('_', '.')}": text for name, text in texts.items()}
+    return files
+
+
+def test_host_without_memory_cgroups_is_told_what_to_do() -> None:
+    """Where nothing is mounted, or v2 lacks the controller, the error says what is missing and how to get it."""
     with pytest.raises(HostError, match="no cgroup v1 memory hierarchy is mounted") as caught:
-        find_layout(files, "guestroom")
+        find_layout(host("1 2 0:3 / /proc rw - proc proc rw\n", ""), "guestroom")
     assert "unified_cgroup_hierarchy=0" in (caught.value.hint or "")
+    with pytest.raises(HostError, match="memory controller is not there") as caught:
+        find_layout(unified(cgroup_controllers="cpu\n"), "guestroom")
+    assert "Delegate=memory" in (caught.value.hint or "")
+
+
+def test_recorded_v2_host_gives_its_layout() -> None:
+    """On a v2 host the wall lies in our own cgroup of the one tree, and holding is done there too."""
+    files = DictFiles.of_recorded("proc/self", "/proc/self", V2)
+    files.texts["/sys/fs/cgroup/machine/cgroup.controllers"] = "memory\n"
+    layout = find_layout(files, "guestroom")
+    assert layout == Layout("/sys/fs/cgroup/machine/guestroom", "/sys/fs/cgroup/machine/guestroom", 2)
+    assert layout.freezer_of("a") == layout.guest("a") == "/sys/fs/cgroup/machine/guestroom/a"
+    assert mount_root(files, 2) == "/sys/fs/cgroup"
+    assert files.made == []
+
+
+@pytest.mark.parametrize(
+    ("own", "wall"),
+    [("/", "/cg/g"), ("/unit", "/cg/unit/g"), ("/unit/agent", "/cg/unit/g"), ("/agents", "/cg/agents/g")],
+)
+def test_wall_lies_beside_the_agents_leaf(own: str, wall: str) -> None:
+    """An agent that lives in the leaf made for it finds the same wall as before it moved there."""
+    assert find_layout(unified(own), "g").memory == wall
+
+
+def test_v1_wins_where_its_memory_is_mounted() -> None:
+    """A hybrid host, whose v2 tree is mounted beside v1 memory, is a v1 host."""
+    assert find_layout(host(), "guestroom").version == 1
+
+
+def test_v2_tree_that_is_no_use_is_told_what_to_do() -> None:
+    """A threaded cgroup, a read-only tree, a cgroup out of sight and no v2 line are errors of their own."""
+    with pytest.raises(HostError, match="is a threaded cgroup"):
+        find_layout(unified(cgroup_type="threaded\n"), "guestroom")
+    with pytest.raises(HostError, match="can't be seen"):
+        find_layout(unified("/other", root="/docker/1"), "guestroom")
+    with pytest.raises(HostError, match="in no cgroup"):
+        find_layout(host("41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n", "3:cpu:/\n"), "guestroom")
+    read_only = unified()
+    read_only.texts[MOUNTINFO] = "41 31 0:38 / /cg ro - cgroup2 cgroup2 ro\n"
+    with pytest.raises(HostError, match="read-only") as caught:
+        find_layout(read_only, "guestroom")
+    assert "remount" in (caught.value.hint or "")
+    with pytest.raises(HostError, match="no cgroup v2 tree"):
+        mount_root(host("", ""), 2)
+    with pytest.raises(HostError, match="no cgroup v2 tree"):
+        own_cgroup2(host("", "0::/\n"))
 
 
 def test_controller_that_is_off_is_said() -> None:
@@ -160,6 +216,7 @@ def test_malformed_line_is_named(mountinfo: str | None, cgroup: str | None, wher
 @settings(max_examples=200)
 def test_any_text_gives_a_layout_or_an_error_of_the_tree(mountinfo: str, cgroup: str) -> None:
     """Whatever these files say, nothing but this package's errors comes out."""
-    for files in (host(mountinfo), host(cgroup=cgroup), container("/" + mountinfo.split("\n")[0], "/" + cgroup)):
+    v2 = unified("/" + cgroup, cgroup_controllers=f"memory {mountinfo}")
+    for files in (host(mountinfo), host(cgroup=cgroup), container("/" + mountinfo.split("\n")[0], "/" + cgroup), v2):
         with suppress(HostError):
             assert find_layout(files, "guestroom").memory.endswith("/guestroom")

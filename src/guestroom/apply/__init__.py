@@ -1,36 +1,46 @@
 """The only writer: decided actions go to the kernel here, as data first, then carried out and read back."""
 
 from guestroom.apply.cgroup1 import KernelApplier
+from guestroom.apply.cgroup2 import KernelApplier2
 from guestroom.apply.execute import carry_out_all, fault_point
 from guestroom.apply.processes import ProcessHandle, move, open_process, read_start_ticks
 from guestroom.apply.upkeep import (
     Report,
     SystemClock,
     drop_cache,
+    make_applier,
     oom_killers,
     remove_guest,
     reset_peak,
     set_up_wall,
     thaw,
 )
-from guestroom.apply.writes import Write, wall_writes, writes
+from guestroom.apply.upkeep2 import brake_wall, lift_wall, protect_ram, take_place
+from guestroom.apply.write import Write
+from guestroom.apply.writes import wall_writes, writes
 
 __all__ = [
     "KernelApplier",
+    "KernelApplier2",
     "ProcessHandle",
     "Report",
     "SystemClock",
     "Write",
+    "brake_wall",
     "carry_out_all",
     "drop_cache",
     "fault_point",
+    "lift_wall",
+    "make_applier",
     "move",
     "oom_killers",
     "open_process",
+    "protect_ram",
     "read_start_ticks",
     "remove_guest",
     "reset_peak",
     "set_up_wall",
+    "take_place",
     "thaw",
     "wall_writes",
     "writes",

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guestroom.actions import OutcomeKind
-from guestroom.apply.cgroup1 import do_write, kind_of, read_text
-from guestroom.apply.writes import FREEZER_FILE, THAWED, Write, killer, wall_writes
+from guestroom.apply import cgroup2
+from guestroom.apply.applier import BaseApplier, kind_of, read_text
+from guestroom.apply.cgroup1 import KernelApplier, do_write
+from guestroom.apply.write import Write
+from guestroom.apply.writes import FREEZER_FILE, THAWED, killer, wall_writes
+from guestroom.apply.writes2 import let_go_writes
 from guestroom.errors import HostError, VanishedError, from_write
 from guestroom.guest import check_name
-from guestroom.layout import Layout
+from guestroom.layout import Layout, Version
 
 if TYPE_CHECKING:
     from guestroom.ports import Clock, Files
@@ -56,6 +60,21 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def make_applier(
+    files: Files,
+    layout: Layout,
+    clock: Clock,
+    *,
+    expected_inodes: Mapping[str, int] | None = None,
+    freeze_wait_s: float | None = None,
+) -> BaseApplier:
+    """The applier for the layout's version of cgroups; ``freeze_wait_s`` bounds the wait for a hold to take."""
+    kind = KernelApplier if layout.version == 1 else cgroup2.KernelApplier2
+    if freeze_wait_s is None:
+        return kind(files, layout, clock, expected_inodes=expected_inodes)
+    return kind(files, layout, clock, expected_inodes=expected_inodes, freeze_wait_s=freeze_wait_s)
+
+
 def set_up_wall(files: Files, layout: Layout, limit_bytes: int, *, clock: Clock | None = None) -> Report:
     """Make the host wall or bring an existing one to ``limit_bytes``; stop at the first write that fails.
 
@@ -64,9 +83,11 @@ def set_up_wall(files: Files, layout: Layout, limit_bytes: int, *, clock: Clock 
     """
     try:
         for write in wall_writes(layout, limit_bytes):
-            do_write(files, write, clock or SystemClock())
+            _do(files, layout.version, write, clock)
     except HostError as error:
         return Report(layout.memory, kind_of(error), error.line())
+    if layout.version == 2:
+        return Report(layout.memory, OutcomeKind.DONE)
     path = f"{layout.memory}/memory.use_hierarchy"
     try:
         flat = read_text(files, path).strip() == "0"
@@ -127,19 +148,29 @@ def _inside(files: Files, path: str) -> str:
 
 
 def thaw(files: Files, layout: Layout, name: str, *, clock: Clock | None = None) -> Report:
-    """Let a guest go on whether it was held or not; a folder that is gone is fine."""
+    """Let a guest go on whether it was held or not, its brake off (v2); a folder that is gone is fine."""
     folder = layout.freezer_of(check_name(name))
     if folder is None:
         return Report(layout.guest(name), OutcomeKind.DONE)
-    return _tolerant(files, Write("write", f"{folder}/{FREEZER_FILE}", THAWED, verify=True), clock)
+    if layout.version == 2:
+        reports = [_tolerant(files, 2, write, clock) for write in let_go_writes(layout, name)]
+        return next((report for report in reports if not report.ok), reports[-1])
+    return _tolerant(files, 1, Write("write", f"{folder}/{FREEZER_FILE}", THAWED, verify=True), clock)
 
 
-def drop_cache(files: Files, path: str) -> Report:
-    """Ask the kernel to drop all reclaimable memory of the cgroup at ``path`` (``memory.force_empty``).
+def drop_cache(files: Files, path: str, version: Version = 1) -> Report:
+    """Ask the kernel to drop all reclaimable memory of the cgroup at ``path``.
 
-    Takes 4 ms, with much dirty cache 500 ms (measured): not for the thread that answers alarms. EBUSY and EINTR
-    mean that some is left, which is as good as it gets; the report says so and is ok.
+    v1 ``memory.force_empty``, v2 ``memory.reclaim`` of as much as can be taken. Takes 4 ms, with much dirty cache
+    500 ms (measured): not for the thread that answers alarms. What is left is left, which is as good as it gets; the
+    report says so and is ok.
     """
+    if version == 2:
+        try:
+            cgroup2.reclaim(files, path, cgroup2.reclaimable_bytes(files, path))
+        except HostError as error:
+            return Report(path, kind_of(error), error.line())
+        return Report(path, OutcomeKind.DONE)
     target = f"{path}/memory.force_empty"
     try:
         files.write(target, "0")
@@ -150,9 +181,14 @@ def drop_cache(files: Files, path: str) -> Report:
     return Report(path, OutcomeKind.DONE)
 
 
-def reset_peak(files: Files, path: str) -> Report:
-    """Begin a new window of the kernel's own peak (``memory.max_usage_in_bytes``, memory.rst section 5.1)."""
-    return _tolerant(files, Write("write", f"{path}/memory.max_usage_in_bytes", "0"), None)
+def reset_peak(files: Files, path: str, version: Version = 1) -> Report:
+    """Begin a new window of the kernel's own peak (``memory.max_usage_in_bytes``, memory.rst section 5.1).
+
+    v2 has one peak for as long as the cgroup lives, so there is nothing to do; who reads it knows.
+    """
+    if version == 2:
+        return Report(path, OutcomeKind.DONE)
+    return _tolerant(files, 1, Write("write", f"{path}/memory.max_usage_in_bytes", "0"), None)
 
 
 def oom_killers(
@@ -161,17 +197,27 @@ def oom_killers(
     """Switch the OOM killers of the guests ``names`` and (unless ``wall`` is False) of the host wall, each reported.
 
     Off while the agent lives (it holds guests before they reach a wall), on when nobody watches (P11): a guest
-    without killer and agent would hang at its limit instead of ending.
+    without killer and agent would hang at its limit instead of ending. v2 has no such switch: nothing to do there.
     """
+    if layout.version == 2:
+        return ()
     paths = ([layout.memory] if wall else []) + [layout.guest(check_name(name)) for name in names]
-    return tuple(_tolerant(files, killer(path, on=enabled), None) for path in paths)
+    return tuple(_tolerant(files, 1, killer(path, on=enabled), None) for path in paths)
 
 
-def _tolerant(files: Files, write: Write, clock: Clock | None) -> Report:
+def _do(files: Files, version: Version, write: Write, clock: Clock | None) -> None:
+    match version:
+        case 1:
+            do_write(files, write, clock or SystemClock())
+        case 2:
+            cgroup2.do_write2(files, write, clock or SystemClock())
+
+
+def _tolerant(files: Files, version: Version, write: Write, clock: Clock | None) -> Report:
     """One write whose cgroup may be gone by now."""
     path = write.path.rpartition("/")[0]
     try:
-        do_write(files, write, clock or SystemClock())
+        _do(files, version, write, clock)
     except VanishedError as error:
         return Report(path, OutcomeKind.DONE, error.line())
     except HostError as error:

@@ -1,18 +1,22 @@
 """Wishes as data: which file gets which value, before anything is written.
 
 An action becomes a tuple of ``Write`` here and nowhere else, so the dry run shows, the ledger keeps and the
-tests check exactly what ``cgroup1`` will do. File names and values are cgroup v1's (kernel
-Documentation/admin-guide/cgroup-v1/memory.rst sections 4.1, 5.4 and 10, freezer-subsystem.rst).
+tests check exactly what ``cgroup1`` or ``cgroup2`` will do. File names and values here are cgroup v1's (kernel
+Documentation/admin-guide/cgroup-v1/memory.rst sections 4.1, 5.4 and 10, freezer-subsystem.rst); v2's are in
+``writes2``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 from guestroom.actions import Action, Hold, LetGo, MakeGuest, SetLimit, SetWall, StartGuest, StopGuest
+from guestroom.apply import writes2
+from guestroom.apply.write import Write
 from guestroom.guest import check_name
-from guestroom.layout import Layout
+from guestroom.layout import Layout, Version
+
+__all__ = ["Write", "killer", "limit_file", "wall_writes", "writes"]
 
 LIMIT_FILE = "memory.limit_in_bytes"
 OOM_FILE = "memory.oom_control"
@@ -24,18 +28,14 @@ KILLER_OFF = "1"
 KILLER_ON = "0"
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One step for the kernel: make a cgroup, or write a value to a control file."""
-
-    op: Literal["mkdir", "write"]
-    path: str
-    value: str = ""
-    """Text to write; empty for ``mkdir``."""
-    verify: bool = False
-    """Read the file back and compare with what the kernel makes of the value."""
-    exist_ok: bool = False
-    """``mkdir`` only: a cgroup that is there already is fine."""
+def limit_file(version: Version) -> str:
+    """Name of the file with a cgroup's own limit."""
+    match version:
+        case 1:
+            return LIMIT_FILE
+        case 2:
+            return writes2.LIMIT_FILE
+    assert_never(version)
 
 
 def writes(action: Action, layout: Layout) -> tuple[Write, ...]:
@@ -44,6 +44,8 @@ def writes(action: Action, layout: Layout) -> tuple[Write, ...]:
     Raises ``GuestNameError`` for a name that is not a guest's (it would become a path), and ``ValueError``
     for a hold on a host without a freezer hierarchy: no write could do it.
     """
+    if layout.version == 2:
+        return writes2.writes2(action, layout)
     match action:
         case SetLimit(name=name, to_bytes=to_bytes):
             return (_limit(layout.guest(check_name(name)), to_bytes),)
@@ -66,6 +68,8 @@ def wall_writes(layout: Layout, limit_bytes: int) -> tuple[Write, ...]:
     The killer is switched off here as well as on every guest: at the parent's limit the parent's own
     setting counts, and its killer would take the largest child (measured).
     """
+    if layout.version == 2:
+        return writes2.wall_writes2(layout, limit_bytes)
     made = [
         Write("mkdir", layout.memory, exist_ok=True),
         _limit(layout.memory, limit_bytes),

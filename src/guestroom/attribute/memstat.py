@@ -60,6 +60,16 @@ def parse_memory_stat(path: str, text: str) -> MemStat:
     Lines this program does not know are skipped, as kernels add some; what is missing becomes ``None``.
     Raises ``ReadError`` with the line for anything that is not ``name number`` or says the same name twice.
     """
+    values = stat_lines(path, text)
+    return MemStat(
+        total=_figures(values, "total_"),
+        own=_figures(values, ""),
+        hierarchical_limit_bytes=values.get("hierarchical_memory_limit"),
+    )
+
+
+def stat_lines(path: str, text: str) -> dict[str, int]:
+    """The file's figures by name. Raises ``ReadError`` with the line."""
     values: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line:
@@ -70,11 +80,7 @@ def parse_memory_stat(path: str, text: str) -> MemStat:
         if name in values:
             raise ReadError(path, f"{name!r} stands there twice", line=number, text=line)
         values[name] = int(value)
-    return MemStat(
-        total=_figures(values, "total_"),
-        own=_figures(values, ""),
-        hierarchical_limit_bytes=values.get("hierarchical_memory_limit"),
-    )
+    return values
 
 
 def locked_file_bytes(figures: MemStatFigures) -> int | None:

@@ -8,22 +8,25 @@ import signal
 from collections.abc import Sequence
 
 from guestroom.apply.processes import move, open_process
-from guestroom.apply.upkeep import drop_cache, oom_killers, remove_guest, set_up_wall
-from guestroom.errors import HostError, VanishedError, from_write
+from guestroom.apply.upkeep import drop_cache, oom_killers, remove_guest, reset_peak, set_up_wall
+from guestroom.apply.upkeep2 import protect_ram
+from guestroom.errors import HostError, VanishedError
 from guestroom.layout import Layout
-from guestroom.observe import cgroup1, procfs
+from guestroom.observe import procfs
+from guestroom.observe.cgroups import cgroups
 from guestroom.observe.qmp import QmpClient
 from guestroom.observe.text import folder_inode, list_dirs
 from guestroom.ports import Clock, Files, Monitor
 
 
 class KernelMachine:
-    """``ports.Machine`` over cgroup v1 and /proc."""
+    """``ports.Machine`` over cgroups of the layout's version and /proc."""
 
     def __init__(self, files: Files, layout: Layout, clock: Clock) -> None:
         self._files = files
         self._layout = layout
         self._clock = clock
+        self._cgroups = cgroups(layout.version)
 
     def start_ticks(self, pid: int) -> int:
         """Start time of a process."""
@@ -54,16 +57,23 @@ class KernelMachine:
     def members(self, name: str, part: str) -> tuple[int, ...]:
         """Pids in ``ram`` or ``vmm``; empty if the cgroup is gone."""
         try:
-            return tuple(cgroup1.read_procs(self._files, self._part(name, part)))
+            return tuple(self._cgroups.read_procs(self._files, self._part(name, part)))
         except VanishedError:
             return ()
 
     def put(self, pid: int, name: str, part: str) -> None:
-        """Move a process into ``ram`` or ``vmm``, and into its freezer cgroup first."""
+        """Move a process into ``ram`` or ``vmm``, and on v1 into its freezer cgroup first.
+
+        What stays behind in ``ram`` is its RAM, which v2 then protects from reclaim.
+        """
         freezer = self._layout.freezer_of(name)
-        if freezer is not None:
+        if freezer is not None and self._layout.version == 1:
             move(self._files, freezer, pid)
         move(self._files, self._part(name, part), pid)
+        if part == "vmm":
+            report = protect_ram(self._files, self._layout, name)
+            if not report.ok:
+                raise HostError(f"its RAM could not be protected: {report.detail}", where=report.path)
 
     def inode(self, name: str) -> int:
         """Inode of the guest's cgroup."""
@@ -75,7 +85,7 @@ class KernelMachine:
         if freezer is None:
             return None
         try:
-            return cgroup1.read_frozen(self._files, freezer)
+            return self._cgroups.read_frozen(self._files, freezer)
         except HostError:
             return None
 
@@ -94,17 +104,13 @@ class KernelMachine:
 
     def drop_cache(self, name: str, part: str) -> None:
         """Let the kernel drop the page cache charged there; what it keeps, it keeps."""
-        drop_cache(self._files, self._part(name, part))
+        drop_cache(self._files, self._part(name, part), self._layout.version)
 
     def reset_peak(self, name: str, part: str) -> None:
-        """Begin a new window of the kernel's own peak (memory.rst section 5.1: writing resets it)."""
-        path = f"{self._part(name, part)}/memory.max_usage_in_bytes"
-        try:
-            self._files.write(path, "0")
-        except OSError as error:
-            failure = from_write(error, path, "0")
-            if not isinstance(failure, VanishedError):
-                raise failure from error
+        """Begin a new window of the kernel's own peak, where it has such a thing; a guest that is gone has none."""
+        report = reset_peak(self._files, self._part(name, part), self._layout.version)
+        if not report.ok:
+            raise HostError(f"the kernel's peak was not reset: {report.detail}", where=report.path)
 
     def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
         """Switch the OOM killers of these guests and of the host wall. Raises ``HostError`` if one refuses."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from guestroom import size
 from guestroom.actions import Action
 from guestroom.agent.deps import Alarms, Deps
-from guestroom.apply.cgroup1 import KernelApplier
-from guestroom.apply.upkeep import SystemClock
+from guestroom.apply.upkeep import SystemClock, make_applier
+from guestroom.apply.upkeep2 import lift_wall, take_place
 from guestroom.cli.machine import KernelMachine
 from guestroom.config import Settings
 from guestroom.describe import from_qemu_argv
@@ -35,8 +35,10 @@ _LONGEST_NAME = 63
 def take_wall(files: KernelFiles, layout: Layout) -> int:
     """Make the host wall's folder if it is not there and lock it for this agent; the lock ends with the process.
 
+    On v2 this process moves into a leaf of its own first, and what a crash left braked or frozen is lifted.
     Raises ``AgentError`` when another agent has it, ``HostError`` when it can't be made.
     """
+    take_place(files, layout, os.getpid())
     try:
         files.mkdir(layout.memory)
     except FileExistsError:
@@ -60,6 +62,7 @@ def take_wall(files: KernelFiles, layout: Layout) -> int:
                 ) from error
             time.sleep(0.05)
         else:
+            lift_wall(files, layout)
             return fd
 
 
@@ -127,7 +130,7 @@ def build_deps(
         layout=layout,
         clock=clock,
         observer=KernelObserver(files, layout, clock, outsider_need=outsider_need(settings)),
-        applier=KernelApplier(files, layout, clock, expected_inodes=inodes),
+        applier=make_applier(files, layout, clock, expected_inodes=inodes),
         inodes=inodes,
         machine=KernelMachine(files, layout, clock),
         ledger=ledger,

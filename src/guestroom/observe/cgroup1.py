@@ -16,9 +16,11 @@ from guestroom.ports import Files
 from guestroom.units import UNLIMITED, Limit
 
 __all__ = [
+    "PEAK_CAN_BE_RESET",
     "as_limit",
     "controller_mounts",
     "find_layout",
+    "hidden_limit",
     "own_cgroup",
     "populated",
     "read_all_procs",
@@ -29,6 +31,9 @@ __all__ = [
     "read_stat",
     "read_usage",
 ]
+
+PEAK_CAN_BE_RESET = True
+"""Writing ``memory.max_usage_in_bytes`` begins a new window of the kernel's own peak (memory.rst section 5.1)."""
 
 NO_LIMIT_BYTES = (2**63 - 1) // 65536 * 65536
 """From here on ``memory.limit_in_bytes`` means no limit: it then reads LONG_MAX rounded down to pages
@@ -107,6 +112,20 @@ def read_limit(files: Files, path: str) -> Limit:
 def as_limit(limit_bytes: int) -> Limit:
     """``UNLIMITED`` for the figure v1 prints where there is no limit, and for anything larger."""
     return UNLIMITED if limit_bytes >= NO_LIMIT_BYTES else limit_bytes
+
+
+def hidden_limit(files: Files, root: str) -> Limit | None:
+    """The smallest limit above ``root``, the highest cgroup that can be seen; ``UNLIMITED`` where none is smaller
+    than its own, ``None`` where this kernel does not say.
+
+    It shows in ``hierarchical_memory_limit``. Raises ``VanishedError`` or ``ReadError``.
+    """
+    found = read_stat(files, root).hierarchical_limit_bytes
+    if found is None:
+        return None
+    limit, own = as_limit(found), read_limit(files, root)
+    hidden = isinstance(limit, int) and (not isinstance(own, int) or limit < own)
+    return limit if hidden else UNLIMITED
 
 
 def read_frozen(files: Files, freezer_path: str) -> bool:

@@ -8,12 +8,13 @@ error that says what is missing, never a guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from guestroom.errors import HostError, ReadError, from_read
-from guestroom.layout import Layout
-from guestroom.observe.text import read_text
+from guestroom.layout import AGENT_LEAF, Layout, Version
+from guestroom.observe.text import read_optional, read_text
 from guestroom.ports import Files
 
 _MOUNTINFO = "/proc/self/mountinfo"
@@ -23,7 +24,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted v1 hierarchy (proc(5), ``mountinfo``)."""
+    """A mounted hierarchy (proc(5), ``mountinfo``)."""
 
     point: str
     root: str
@@ -37,6 +38,27 @@ def controller_mounts(files: Files) -> dict[str, Mount]:
     Where one is mounted more than once the first that can be written wins, then the first.
     """
     found: dict[str, Mount] = {}
+    for kind, options, mount in _cgroup_mounts(files):
+        for controller in options if kind == "cgroup" else ():
+            found[controller] = _better(found.get(controller), mount)
+    return found
+
+
+def unified_mount(files: Files) -> Mount | None:
+    """Where the v2 tree is mounted, ``None`` where it is not. Raises ``HostError``."""
+    found = None
+    for kind, _, mount in _cgroup_mounts(files):
+        if kind == "cgroup2":
+            found = _better(found, mount)
+    return found
+
+
+def _better(known: Mount | None, other: Mount) -> Mount:
+    return other if known is None or (known.read_only and not other.read_only) else known
+
+
+def _cgroup_mounts(files: Files) -> Iterator[tuple[str, list[str], Mount]]:
+    """Type, super block options and place of every cgroup mount."""
     for number, line in enumerate(read_text(files, _MOUNTINFO).split("\n"), start=1):
         if not line:
             continue
@@ -44,19 +66,23 @@ def controller_mounts(files: Files) -> dict[str, Mount]:
         fields, tail = before.split(" "), after.split(" ")
         if not dash or len(fields) < 6 or len(tail) < 3:
             raise ReadError(_MOUNTINFO, "a line is not a mount", line=number, text=line)
-        if tail[0] != "cgroup":
-            continue
-        mount = Mount(_plain(fields[4]), _plain(fields[3]), "ro" in fields[5].split(","))
-        for controller in tail[2].split(","):
-            known = found.get(controller)
-            if known is None or (known.read_only and not mount.read_only):
-                found[controller] = mount
-    return found
+        if tail[0] in ("cgroup", "cgroup2"):
+            mount = Mount(_plain(fields[4]), _plain(fields[3]), "ro" in fields[5].split(","))
+            yield tail[0], tail[2].split(","), mount
 
 
 def own_cgroups(files: Files) -> dict[str, str]:
     """This process's cgroup in each v1 hierarchy, by controller (cgroups(7)). Raises ``HostError``."""
     found: dict[str, str] = {}
+    for _, controllers, path in _own_lines(files):
+        for controller in controllers.split(","):
+            if controller:
+                found[controller] = path
+    return found
+
+
+def _own_lines(files: Files) -> Iterator[tuple[int, str, str]]:
+    """Hierarchy number, controllers and path of each line of ``/proc/self/cgroup``."""
     for number, line in enumerate(read_text(files, _CGROUP).split("\n"), start=1):
         if not line:
             continue
@@ -64,10 +90,7 @@ def own_cgroups(files: Files) -> dict[str, str]:
         controllers, second, path = rest.partition(":")
         if not first or not second or not hierarchy.isdecimal() or not path.startswith("/"):
             raise ReadError(_CGROUP, "a line is not 'number:controllers:/path'", line=number, text=line)
-        for controller in controllers.split(","):
-            if controller:
-                found[controller] = path
-    return found
+        yield int(hierarchy), controllers, path
 
 
 def own_cgroup(files: Files, controller: str = "memory") -> str:
@@ -78,14 +101,69 @@ def own_cgroup(files: Files, controller: str = "memory") -> str:
     return _own(controller, controller_mounts(files), own_cgroups(files))
 
 
+def own_cgroup2(files: Files) -> str:
+    """Absolute folder of this process's cgroup in the v2 tree.
+
+    Raises ``HostError`` where the tree is not mounted or this cgroup can't be seen in it.
+    """
+    mount = unified_mount(files)
+    if mount is None:
+        raise HostError("no cgroup v2 tree is mounted", where=_MOUNTINFO)
+    own = {path for number, controllers, path in _own_lines(files) if number == 0 and not controllers}
+    return _folder("v2", mount, own.pop() if own else None)
+
+
 def find_layout(files: Files, cgroup_name: str, *, probe: bool = True) -> Layout:
     """Where guestroom's cgroups belong: ``cgroup_name`` inside this process's own cgroups.
 
-    Only looks, and with ``probe`` makes and removes one empty cgroup to see that it may. A missing freezer gives a
-    layout without one; holding guests is then impossible, which is for ``doctor`` to say. Raises ``HostError`` where
-    v1 memory is not mounted, not visible or not writable, with what to do.
+    v1 where its memory controller is mounted, as a controller is in one hierarchy only; else v2. Only looks, and with
+    ``probe`` makes and removes one empty cgroup to see that it may. Raises ``HostError`` where memory cgroups are not
+    mounted, not visible or not writable, with what to do.
     """
-    mounts, own = controller_mounts(files), own_cgroups(files)
+    mounts = controller_mounts(files)
+    if "memory" not in mounts and unified_mount(files) is not None:
+        return _layout2(files, cgroup_name, probe=probe)
+    return _layout1(files, mounts, cgroup_name, probe=probe)
+
+
+def _layout2(files: Files, cgroup_name: str, *, probe: bool) -> Layout:
+    """In our own cgroup, or beside it where we live in the agent's own leaf: processes and limited children exclude
+    each other (kernel cgroup-v2.rst, "No Internal Process Constraint")."""
+    mount = unified_mount(files)
+    assert mount is not None
+    folder = own_cgroup2(files)
+    if folder != mount.point and folder.rpartition("/")[2] == AGENT_LEAF:
+        folder = folder.rpartition("/")[0]
+    if mount.read_only:
+        raise HostError(
+            "the cgroup v2 tree is mounted read-only",
+            where=mount.point,
+            hint="remount it: mount -o remount,rw " + mount.point,
+        )
+    if "memory" not in read_text(files, f"{folder}/cgroup.controllers").split():
+        raise HostError(
+            f"the memory controller is not there for {folder}",
+            where=f"{folder}/cgroup.controllers",
+            hint=f"switch it on above (echo +memory > {folder.rpartition('/')[0]}/cgroup.subtree_control), or have it "
+            "delegated (systemd: Delegate=memory)",
+        )
+    # The root of the whole tree has no type; it can always have children with limits.
+    kind = read_optional(files, folder, "cgroup.type")
+    if kind is not None and kind.strip() != "domain":
+        raise HostError(
+            f"{folder} is a {kind.strip()} cgroup: its children can't have memory limits",
+            where=f"{folder}/cgroup.type",
+            hint="start the agent from a cgroup that is not threaded",
+        )
+    if probe:
+        _probe(files, folder, cgroup_name)
+    wall = f"{folder}/{cgroup_name}"
+    return Layout(memory=wall, freezer=wall, version=2)
+
+
+def _layout1(files: Files, mounts: Mapping[str, Mount], cgroup_name: str, *, probe: bool) -> Layout:
+    """A missing freezer gives a layout without one; then no guest can be held, which is for ``doctor`` to say."""
+    own = own_cgroups(files)
     memory = _own("memory", mounts, own)
     freezer = _own("freezer", mounts, own) if "freezer" in mounts and "freezer" in own else None
     if mounts["memory"].read_only:
@@ -101,9 +179,17 @@ def find_layout(files: Files, cgroup_name: str, *, probe: bool = True) -> Layout
     return Layout(memory=f"{memory}/{cgroup_name}", freezer=None if freezer is None else f"{freezer}/{cgroup_name}")
 
 
-def mount_root(files: Files, controller: str = "memory") -> str:
-    """The mount point of a v1 controller: the highest cgroup that can be seen. Raises ``HostError``."""
-    return _mount(controller, controller_mounts(files)).point
+def mount_root(files: Files, version: Version = 1) -> str:
+    """The mount point of the memory hierarchy: the highest cgroup that can be seen. Raises ``HostError``."""
+    match version:
+        case 1:
+            return _mount("memory", controller_mounts(files)).point
+        case 2:
+            mount = unified_mount(files)
+            if mount is None:
+                raise HostError("no cgroup v2 tree is mounted", where=_MOUNTINFO)
+            return mount.point
+    assert_never(version)
 
 
 def _mount(controller: str, mounts: Mapping[str, Mount]) -> Mount:
@@ -119,25 +205,27 @@ def _mount(controller: str, mounts: Mapping[str, Mount]) -> Mount:
 
 
 def _own(controller: str, mounts: Mapping[str, Mount], own: Mapping[str, str]) -> str:
+    return _folder(f"v1 {controller}", _mount(controller, mounts), own.get(controller))
+
+
+def _folder(hierarchy: str, mount: Mount, path: str | None) -> str:
     """Mount point + own path less the mount's root."""
-    mount = _mount(controller, mounts)
-    path = own.get(controller)
     if path is None:
         raise HostError(
-            f"this process is in no cgroup of the v1 {controller} hierarchy",
+            f"this process is in no cgroup of the {hierarchy} hierarchy",
             where=_CGROUP,
             hint="the controller is mounted but off: see the kernel's cgroup_disable= setting",
         )
     if path.endswith(" (deleted)"):
         raise HostError(
-            f"this process's own {controller} cgroup {path} was removed",
+            f"this process's own {hierarchy} cgroup {path} was removed",
             where=_CGROUP,
             hint="start again from a cgroup that exists",
         )
     root = mount.root.rstrip("/")
     if ".." in root.split("/") or ".." in path.split("/") or not f"{path}/".startswith(f"{root}/"):
         raise HostError(
-            f"this process's own {controller} cgroup {path} can't be seen: {mount.point} shows {mount.root}",
+            f"this process's own {hierarchy} cgroup {path} can't be seen: {mount.point} shows {mount.root}",
             where=_CGROUP,
             hint="inside a container mount the hierarchy anew in its own cgroup namespace, or start on the host",
         )

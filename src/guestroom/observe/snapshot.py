@@ -13,7 +13,7 @@ figure too large, never too small: room that is not there is the dangerous error
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guestroom.attribute.joint import joint_overhead, process_memory
 from guestroom.attribute.overhead import TOLERANCE_BYTES, ram_wandered, split_overhead, tolerance_bytes
@@ -21,7 +21,8 @@ from guestroom.attribute.smaps import guest_ram
 from guestroom.errors import HostError, ReadError, VanishedError
 from guestroom.facts import AncestorFacts, HostFacts, MemoryReading, OutsiderFacts, OverheadReading
 from guestroom.layout import Layout
-from guestroom.observe import cgroup1, procfs
+from guestroom.observe import procfs
+from guestroom.observe.cgroups import cgroups
 from guestroom.observe.hierarchy import mount_root
 from guestroom.observe.text import folder_inode
 from guestroom.ports import Clock, Files
@@ -32,7 +33,7 @@ OutsiderNeed = Callable[[tuple[str, ...]], tuple[int | None, int | None]]
 
 
 class KernelObserver:
-    """``ports.Observer`` over cgroup v1."""
+    """``ports.Observer`` over the cgroups of a layout's version."""
 
     def __init__(
         self, files: Files, layout: Layout, clock: Clock, *, outsider_need: OutsiderNeed | None = None
@@ -41,6 +42,7 @@ class KernelObserver:
         self._layout = layout
         self._clock = clock
         self._outsider_need = outsider_need
+        self._cgroups = cgroups(layout.version)
         self._known: dict[str, _Known] = {}
 
     def host(self) -> HostFacts:
@@ -60,7 +62,7 @@ class KernelObserver:
 
     def cgroup(self, path: str) -> MemoryReading:
         """One cgroup now. Raises ``VanishedError`` when it is gone, ``ReadError`` when it can't be understood."""
-        return cgroup1.read_memory(self._files, path, self._clock.monotonic())
+        return self._cgroups.read_memory(self._files, path, self._clock.monotonic())
 
     def overhead(
         self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
@@ -74,6 +76,8 @@ class KernelObserver:
         ram, vmm = self._pair(name)
         known = self._remember(name, ram)
         start = known.ram_start_bytes
+        if not self._cgroups.PEAK_CAN_BE_RESET:
+            vmm = known.with_new_peak(vmm)
         if not ram_wandered(ram, ram_charged_bytes, start):
             return split_overhead(name, ram, vmm, ram_charged_bytes, ram_start_bytes=start)
         if known.still_all_there(ram, vmm):
@@ -86,7 +90,7 @@ class KernelObserver:
             if before is None or after is None or abs(after - before) > tolerance_bytes(max(after, before)):
                 counted = None
             elif after > before:
-                ram, vmm = ram_again, vmm_again
+                ram, vmm = ram_again, replace(vmm_again, peak_bytes=vmm.peak_bytes)
         known.remember_count(ram, vmm, all_there=counted == ram_charged_bytes)
         return split_overhead(name, ram, vmm, ram_charged_bytes, counted, ram_start_bytes=start)
 
@@ -101,7 +105,7 @@ class KernelObserver:
         reading = self.cgroup(path)
         processes = []
         try:
-            for pid in cgroup1.read_all_procs(self._files, path):
+            for pid in self._cgroups.read_all_procs(self._files, path):
                 try:
                     processes.append(procfs.read_smaps(self._files, pid))
                 except VanishedError:
@@ -158,22 +162,19 @@ class KernelObserver:
     def _ancestors(self, wall_bytes: int | None) -> tuple[AncestorFacts, ...]:
         """Each cgroup above the wall that has a limit, nearest first.
 
-        What lies above the mount can't be seen, but its limit shows in ``hierarchical_memory_limit`` of the highest
-        visible cgroup; its use by others is unknown.
+        What lies above the mount can't be seen; where its limit shows all the same, its use by others is unknown.
         """
-        root = mount_root(self._files)
+        root = mount_root(self._files, self._layout.version)
         found: list[AncestorFacts] = []
         path = self._layout.memory
         while path != root and path.startswith(f"{root}/"):
             path = path.rpartition("/")[0]
-            limit = cgroup1.read_limit(self._files, path)
+            limit = self._cgroups.read_limit(self._files, path)
             if limit is not UNLIMITED:
                 found.append(AncestorFacts(path, limit, self._other_use(path, wall_bytes)))
-        hidden = cgroup1.read_stat(self._files, root).hierarchical_limit_bytes
-        if hidden is not None:
-            limit, own = cgroup1.as_limit(hidden), cgroup1.read_limit(self._files, root)
-            if isinstance(limit, int) and (own is UNLIMITED or limit < own):
-                found.append(AncestorFacts(f"above {root}", limit, None))
+        hidden = self._cgroups.hidden_limit(self._files, root)
+        if isinstance(hidden, int):
+            found.append(AncestorFacts(f"above {root}", hidden, None))
         return tuple(found)
 
     def _other_use(self, path: str, wall_bytes: int | None) -> int | None:
@@ -191,7 +192,7 @@ class KernelObserver:
     def _inside(self) -> frozenset[int]:
         """Pids of everything under the wall."""
         try:
-            return frozenset(cgroup1.read_all_procs(self._files, self._layout.memory))
+            return frozenset(self._cgroups.read_all_procs(self._files, self._layout.memory))
         except VanishedError:
             return frozenset()
 
@@ -203,8 +204,22 @@ class _Known:
     inode: int
     ram_start_bytes: int = 0
     """Largest unreclaimable charge of ``ram`` so far: what it held with all RAM in it."""
+    _peak_bytes: int = 0
+    """Largest peak of ``vmm`` the kernel told, where it can't be reset."""
     _counted: tuple[int, int] | None = None
     """Charges of ``ram`` and ``vmm`` (its largest since) when smaps showed all RAM there; None: it did not."""
+
+    def with_new_peak(self, vmm: MemoryReading) -> MemoryReading:
+        """``vmm`` with its peak only where the kernel's moved since the last look: else it tells of longer ago.
+
+        So what is kept is "the peak since the last look" on both versions, as long as it is a new record; a lower one
+        is left to the samples.
+        """
+        peak = vmm.peak_bytes
+        if peak is None or peak <= self._peak_bytes:
+            return replace(vmm, peak_bytes=None)
+        self._peak_bytes = peak
+        return vmm
 
     def remember_count(self, ram: MemoryReading, vmm: MemoryReading, *, all_there: bool) -> None:
         """Keep what a count in smaps showed."""
