@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from guestroom.config import OnShort, Settings
-from guestroom.testing import ZOO
+from guestroom.testing.zoo import ZOO
 
 from .judge import Judge
 from .simagent import SETTINGS, SimAgent

@@ -23,8 +23,9 @@ from guestroom.layout import Layout
 from guestroom.observe.snapshot import KernelObserver
 from guestroom.ports import Monitor
 from guestroom.record.outbox import Outbox
-from guestroom.testing import ZOO, Fate, ManualClock, SimGuest, SimHost
+from guestroom.testing import Fate, ManualClock, SimGuest, SimHost
 from guestroom.testing.ledger import MemoryLedger
+from guestroom.testing.zoo import ZOO
 from guestroom.units import GIB, MIB
 
 from .virtual_time import InlineThreads, VirtualLoop

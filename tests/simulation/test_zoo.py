@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from guestroom.config import OnShort
-from guestroom.testing import ZOO
 from guestroom.testing.simmemory import kernel_error
+from guestroom.testing.zoo import ZOO
 from guestroom.units import Limit
 
 from .histories import HISTORIES, Event, Start, Stop, Tick, judged, play

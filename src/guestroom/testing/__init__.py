@@ -8,6 +8,6 @@ from __future__ import annotations
 from guestroom.testing.clock import ManualClock
 from guestroom.testing.simhost import SimHost
 from guestroom.testing.simprocess import Fate
-from guestroom.testing.zoo import ZOO, SimGuest
+from guestroom.testing.zoo import SimGuest
 
-__all__ = ["ZOO", "Fate", "ManualClock", "SimGuest", "SimHost"]
+__all__ = ["Fate", "ManualClock", "SimGuest", "SimHost"]
