@@ -7,13 +7,15 @@ import json
 from collections.abc import Iterator, Mapping
 
 from guestroom.cli.http import Answer, ask
+from guestroom.cli.plain import DEFAULT_SOCKET
 from guestroom.errors import AgentError, GuestroomError, InputError, NoRoomError
+
+__all__ = ["DEFAULT_SOCKET", "AgentClient", "Stream", "remote_error"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DEFAULT_SOCKET = "/run/guestroom/agent.sock"
 _KINDS: Mapping[int, type[GuestroomError]] = {400: InputError, 409: NoRoomError, 413: InputError, 422: InputError}
 """What an answer's status makes of its error; the agent's failure otherwise."""
 

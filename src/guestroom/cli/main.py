@@ -10,16 +10,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 no room, 130 interrupted
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import click
 
 from guestroom import __version__
-from guestroom.cli.output import discard, fail, note
-from guestroom.errors import GuestroomError, HostError, UsageError
+from guestroom.cli.say import INTERRUPTED, guarded, wants_json
+from guestroom.errors import UsageError
+
+__all__ = ["COMMANDS", "INTERRUPTED", "GuestroomGroup", "cli"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "size": ("guestroom.cli.size:size", "How much memory a guest needs beside its RAM, by policy and part."),
@@ -33,9 +35,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("guestroom.cli.doctor:doctor", "Check whether this host is fit for guestroom."),
 }
 """Subcommand -> (``module:attribute``, summary). A new command is one module and one line here."""
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 
 
 class GuestroomGroup(click.Group):
@@ -63,65 +62,28 @@ class GuestroomGroup(click.Group):
         """Run and exit. Used by the console script and by click's ``CliRunner`` alike."""
         given = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
-        sys.exit(_guarded(lambda: super(GuestroomGroup, self).main(given, *rest, **extra), wants_json(given)))
+        run = partial(super().main, given, *rest, **extra)
+        sys.exit(guarded(lambda: _translated(run), wants_json(given)))
 
 
-def wants_json(args: Sequence[str]) -> bool:
-    """True when ``--json`` is among guestroom's own arguments (after ``--`` they are QEMU's).
-
-    Read from the bare arguments because wrong usage is found before any option was parsed.
-    """
-    own = args[: args.index("--")] if "--" in args else args
-    return "--json" in own
-
-
-def _guarded(run: Any, as_json: bool) -> int:
-    """Call ``run`` and return the exit code; every expected error is reported, a bug keeps its traceback."""
+def _translated(run: Callable[[], object]) -> object:
+    """Call ``run``; what click raises becomes an error of ours, except its help, which is shown."""
     try:
-        try:
-            result = run()
-            code = result if isinstance(result, int) else 0
-        except GuestroomError as error:
-            code = fail(error, as_json)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            code = error.exit_code
-        except click.UsageError as error:
-            code = fail(_usage(error), as_json)
-        except click.ClickException as error:
-            code = fail(UsageError(error.format_message()), as_json)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (``guestroom ps | head``): nobody is left to tell.
-        discard(sys.stdout)
-        return 1
-    except OSError as error:
-        discard(sys.stdout)
-        place = str(error.filename) if error.filename is not None else None
-        note(HostError(f"failed: {error.strerror or error}", where=place).line())
-        return 1
-    return code
+        return run()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        raise _usage(error) from error
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
 
 
 def _usage(error: click.UsageError) -> UsageError:
     command = error.ctx.command_path if error.ctx is not None else "guestroom"
     return UsageError(error.format_message().rstrip("."), hint=f"see '{command} --help'")
-
-
-def _occupy_standard_descriptors() -> None:
-    """Open /dev/null where descriptor 0, 1 or 2 is closed.
-
-    Otherwise the next socket or pipe of ours would get that number, and QEMU's output would go into it. What
-    Python thinks of its streams stays: a command still finds that it has no stdout.
-    """
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: fd
 
 
 @click.command(cls=GuestroomGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,13 +93,3 @@ def cli() -> None:
 
     Sizes, shares and safely applies it. Every command has --json; sizes are plain bytes or KiB, MiB, GiB, TiB.
     """
-
-
-def main() -> NoReturn:
-    """Entry point of the console script and of ``python -m guestroom``."""
-    _occupy_standard_descriptors()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            # A terminal that can't show a character gets its escape, never a traceback.
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    cli.main(prog_name="guestroom")

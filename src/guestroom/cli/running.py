@@ -16,14 +16,12 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from guestroom.cli.child import WaitingChild
 from guestroom.cli.client import AgentClient, Stream, remote_error
-from guestroom.cli.inputs import read_again
-from guestroom.cli.output import note
+from guestroom.cli.say import note
 from guestroom.errors import AgentError, GuestroomError, InputError, LaunchError, NoRoomError
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -41,8 +39,7 @@ _HELPER_END_S = 5.0
 _RECREATE_STOP_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What is to be run."""
 
     name: str
@@ -186,7 +183,8 @@ class Running:
                 self.ran = True
             case "recreate":
                 note(f"{self.wish.name} is recreated: {line.get('reason')}")
-                self.recreating_until_s = time.monotonic() + _RECREATE_STOP_S
+                patience_s = float(line.get("stop_timeout_s", _RECREATE_STOP_S))
+                self.recreating_until_s = time.monotonic() + patience_s
                 self.qemu.signal(signal.SIGTERM)
             case "error":
                 kind = _ERROR_KINDS.get(int(line.get("exit_code", 1)), LaunchError)
@@ -333,8 +331,9 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_configs(argv: Sequence[str]) -> dict[str, str]:
     """Texts of the files named by ``-readconfig`` in ``argv``. Raises ``InputError`` naming the file."""
-    return {
-        value: read_again(value, most_bytes=_READCONFIG_BYTES)
-        for option, value in pairwise(argv)
-        if option in ("-readconfig", "--readconfig")
-    }
+    paths = [value for option, value in pairwise(argv) if option in ("-readconfig", "--readconfig")]
+    if not paths:
+        return {}
+    from guestroom.cli.inputs import read_again  # it brings click
+
+    return {path: read_again(path, most_bytes=_READCONFIG_BYTES) for path in paths}

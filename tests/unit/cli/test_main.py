@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from guestroom import __version__
 from guestroom.cli import main as main_module
-from guestroom.cli.main import COMMANDS, cli, wants_json
+from guestroom.cli.main import COMMANDS, cli
+from guestroom.cli.say import wants_json
 from guestroom.errors import HostError, InputError, NoRoomError
 
 PYTHON = [sys.executable, "-m", "guestroom"]
