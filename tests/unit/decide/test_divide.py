@@ -130,6 +130,13 @@ def test_anything_but_a_whole_number_in_range_is_refused(claim: Claim, field: st
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("cap", [-1, 1.5, True, 2**53])
+def test_caps_are_checked_also_where_all_have_one(cap: int) -> None:
+    """With and without guests that have no cap the same caps are refused."""
+    with pytest.raises(ClaimsError, match="cap_bytes"):
+        divide(MIB, [Claim("A", 1, 0, cap)])
+
+
 @pytest.mark.parametrize(("reserve", "page"), [(-1, 4096), (1.5, 4096), (2**53, 4096), (1, 0), (1, -4096), (1, True)])
 def test_a_reserve_or_page_size_that_is_none_is_refused(reserve: int, page: int) -> None:
     """Negative, fractional and over-large reserves and impossible page sizes are input errors."""
