@@ -147,7 +147,7 @@ def test_a_reserve_or_page_size_that_is_none_is_refused(reserve: int, page: int)
 def test_a_name_twice_is_refused() -> None:
     """Two claims of one guest are an input error that names it."""
     with pytest.raises(ClaimsError, match="'A' is given twice"):
-        divide(MIB, [Claim("A", 1, 0, None), Claim("B", 1, 0, None), Claim("A", 2, 0, None)])
+        divide(MIB, [Claim("B", 1, 0, None), Claim("A", 1, 0, None), Claim("A", 2, 0, None)])
 
 
 def test_a_cap_below_its_floor_after_rounding_is_refused() -> None:
