@@ -28,7 +28,7 @@ from guestroom.decide.budget import Budget, under_wall
 from guestroom.decide.claims import claim_of
 from guestroom.decide.divide import Claim, divide
 from guestroom.decide.floor import floor_bytes, unsettled_s
-from guestroom.decide.grow import Stake, room_bytes, runs, set_grant, spread, worth
+from guestroom.decide.grow import MARGIN_BYTES, Stake, room_bytes, runs, set_grant, spread, worth
 from guestroom.facts import GuestFacts
 from guestroom.units import MIB, format_bytes, round_up
 
@@ -136,7 +136,10 @@ def _claim(guest: GuestFacts, budget: Budget, settings: Settings, now_s: float, 
         return replace(claim, floor_bytes=has, cap_bytes=has)
     floor, keep = claim.floor_bytes, _keep(guest, settings, now_s)
     if keep is not None:
-        floor = max(floor, min(keep, guest.grant_bytes) if within_grant else keep)
+        # What it has is right while its floor swings below it: only so do others' shares stand still as well.
+        least = min(claim.floor_bytes + MARGIN_BYTES, keep)
+        roomy = min(max(guest.grant_bytes, least), keep)
+        floor = max(floor, min(roomy, guest.grant_bytes) if within_grant else roomy)
     cap = claim.cap_bytes
     if cap is not None:
         # What it may have at most is not raised by what it would like to keep.
