@@ -196,3 +196,14 @@ def test_a_new_child_starts_with_the_killer_setting_of_its_parent(guest: Guest) 
     guest.host.files.mkdir(f"{guest.top}/late")
     assert guest.look("/late").killer_off
     assert not guest.look("/ram").killer_off
+
+
+def test_the_folder_above_is_charged_for_its_children(guest: Guest) -> None:
+    """Kernel memory of ``ram`` and ``vmm`` is ``g``'s own: a limit at what the two hold together is refused."""
+    guest.do(f"touch small {8 * MIB}")
+    guest.write("memory.force_empty", "1")
+    ram, vmm, top = guest.look("/ram"), guest.look("/vmm"), guest.look()
+    own = top.kernel - ram.kernel - vmm.kernel
+    assert 0 < own <= NOISE_BYTES
+    held = ram.anon + ram.shmem + ram.kernel + vmm.anon + vmm.shmem + vmm.kernel
+    assert guest.write("memory.limit_in_bytes", str(held)) == errno.EBUSY
