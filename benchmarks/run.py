@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.series import Row, median
+from benchmarks.series import Row, least, median
 from guestroom.describe import prepare
 from guestroom.lab.host import Host
 
@@ -174,6 +174,7 @@ def _row(ram_mib: int, series: dict[str, list[Marks]]) -> Row:
     def of(kind: str, mark: str, since: str | None = None) -> float:
         return median([marks[mark] - (marks[since] if since else 0.0) for marks in series[kind]])
 
+    least_over = least([run["running"] for run in series["run"]]) - least([base["running"] for base in series["bare"]])
     over = [run["running"] - base["running"] for run, base in zip(series["run"], series["bare"], strict=True)]
     return {
         "ram_mib": ram_mib,
@@ -181,6 +182,7 @@ def _row(ram_mib: int, series: dict[str, list[Marks]]) -> Row:
         "bare_ms": of("bare", "running"),
         "run_ms": of("run", "running"),
         "over_bare_ms": median(over),
+        "least_over_ms": round(least_over, 2),
         "ratio": round(of("run", "running") / of("bare", "running"), 2),
         "to_verdict_ms": of("run", "verdict"),
         "qemu_ms": of("run", "greeted", "verdict"),
