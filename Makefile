@@ -2,7 +2,7 @@
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit lint format bench lock clean
+.PHONY: help setup run test test-unit test-inguest lint format bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,9 @@ test: setup ## lint, types, import contracts and all tests, with real guests
 
 test-unit: setup ## the tests that need no QEMU and no cgroup
 	@tools/test.sh unit
+
+test-inguest: setup ## the tests that need cgroup v2, on a kernel booted for them
+	@tools/test.sh inguest
 
 lint: setup ## format, lint, types, import contracts
 	@tools/test.sh lint

@@ -23,6 +23,7 @@ missing_packages() {
     [ -e /usr/share/seabios/bios-256k.bin ] || [ -e /usr/share/qemu/bios-256k.bin ] || echo seabios
     # ldd succeeds for a busybox that needs libraries, which an initramfs does not have.
     if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then echo busybox-static; fi
+    PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs
     command -v gcc >/dev/null || echo gcc
     [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib64/libc.a ] || echo libc6-dev
     command -v make >/dev/null || echo make

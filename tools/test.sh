@@ -3,6 +3,7 @@
 #   tools/test.sh         format, lint, types, import contracts, all tests
 #   tools/test.sh lint    format, lint, types, import contracts
 #   tools/test.sh unit    the tests that need no QEMU and no cgroup
+#   tools/test.sh inguest the tests that need cgroup v2, on a kernel booted for them
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=.venv/bin
@@ -33,16 +34,23 @@ host_tests() {
         --must-run integration --must-run kernel
 }
 
+# A kernel of its own: neither this host's version of cgroups nor its limits matter.
+inguest_tests() {
+    check inguest-tests $bin/python tools/inguest.py
+}
+
 case "${1:-all}" in
 lint) lint ;;
 unit) quick_tests ;;
+inguest) inguest_tests ;;
 all)
     lint
     quick_tests
     host_tests
+    inguest_tests
     ;;
 *)
-    echo "usage: tools/test.sh [lint|unit|all]" >&2
+    echo "usage: tools/test.sh [lint|unit|inguest|all]" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,275 @@
+"""Runs ``tests/inguest`` on a kernel with cgroup v2 only, booted in QEMU: the real v2, wherever this runs.
+
+Two disks are made without root rights. ``base`` holds the very interpreter and QEMU of this machine with the
+libraries ``ldd`` names, and is cached under a hash of what went into it. ``code`` holds the sources, the tests and the
+run-time packages of this environment, and is made anew each time: a second, so a changed line needs nothing else.
+The kernel is the test guest's (``tools/image.py``). Everything pytest prints comes over the serial console; the last
+line the guest prints is its exit code, and a guest that ends without that line has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+import image
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "@@INGUEST "
+TIMEOUT_S = 600
+RAM_MIB = 3072
+QEMU = "qemu-system-x86_64"
+FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin")
+FIRMWARE_FOLDERS = (Path("/usr/share/qemu"), Path("/usr/share/seabios"))
+SKIPPED_STDLIB = frozenset({"test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages"})
+WANTED = ("pytest", "pytest-timeout", "hypothesis")
+"""What the tests need beside guestroom's own dependencies."""
+_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)")
+_DEFAULT_FOLDERS = frozenset(
+    f"{prefix}/lib{rest}" for prefix in ("", "/usr") for rest in ("", "64", "/x86_64-linux-gnu")
+)
+
+
+def mkfs() -> str:
+    """``mkfs.ext4``, which is not on every user's PATH."""
+    found = shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise image.SetupError("mkfs.ext4 is not installed: apt-get install e2fsprogs")
+    return found
+
+
+def make_disk(folder: Path, disk: Path, *, spare_mib: int) -> None:
+    """An ext4 file system with what ``folder`` holds, without a journal: nobody needs it after a crash."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    mib = size * 5 // 4 // 2**20 + spare_mib
+    options = ["-q", "-F", "-O", "^has_journal", "-E", "root_owner=0:0", "-m", "0", "-d", str(folder)]
+    image.run(mkfs(), *options, str(disk), f"{mib}M")
+
+
+# --- base: interpreter and QEMU ----------------------------------------------------------------------------
+
+
+def interpreter_files() -> Iterator[Path]:
+    """The interpreter behind this environment and its standard library."""
+    yield Path(sys.executable).resolve()
+    roots = {Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_config_var("DESTSHARED"))}
+    for root in sorted(roots):
+        for path in sorted(root.rglob("*")):
+            inside = path.relative_to(root).parts
+            if path.is_file() and not SKIPPED_STDLIB.intersection(inside) and not inside[0].startswith("config-"):
+                yield path
+
+
+def extension_files() -> Iterator[Path]:
+    """Compiled modules of the packages; they go to the code disk, their libraries to the base."""
+    for distribution in distributions():
+        for file in distribution.files or ():
+            if ".so" in file.suffixes:
+                yield Path(str(file.locate()))
+
+
+def qemu_files() -> Iterator[Path]:
+    """QEMU with its TCG module (Debian builds it as one) and the firmware a bare machine runs."""
+    found = shutil.which(QEMU)
+    if found is None:
+        raise image.SetupError(f"{QEMU} is not installed: apt-get install qemu-system-x86")
+    yield Path(found)
+    for folder in Path("/usr/lib").glob("*/qemu"):
+        yield from sorted(folder.glob("accel-tcg-x86_64.so"))
+    for name in FIRMWARE:
+        there = [folder / name for folder in FIRMWARE_FOLDERS if (folder / name).exists()]
+        yield from there[:1]
+
+
+def libraries(programs: Iterable[Path]) -> set[Path]:
+    """Shared libraries of ELF files, the loader included."""
+    elves = [str(path) for path in programs if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
+    # ldd exits with 1 when one of many is static.
+    said = subprocess.run(["ldd", *elves], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    missing = [line.strip() for line in said.splitlines() if "not found" in line]
+    if missing:
+        raise image.SetupError(f"a library is missing: {missing[0]}")
+    return {Path(match[1]) for match in _LIBRARY.finditer(said)}
+
+
+def base_disk(cache: Path) -> Path:
+    """The base disk for this machine's interpreter and QEMU, built once."""
+    files, extensions = [*interpreter_files(), *qemu_files()], list(extension_files())
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in files + extensions:
+        about = path.stat()
+        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+
+    def build(folder: Path) -> None:
+        image.say("building the v2 guest's disk: interpreter, QEMU, libraries")
+        shared = libraries(files + extensions)
+        needed = sorted({*files, *shared})
+        tree = folder / "tree"
+        for path in needed:
+            copy(path, tree / str(path)[1:])
+        copy(image.static_busybox(), tree / "bin" / "busybox")
+        for name in ("proc", "sys", "dev", "tmp", "run", "etc", "root", "code"):
+            (tree / name).mkdir(exist_ok=True)
+        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        (tree / "etc/group").write_text("root:x:0:\n")
+        (tree / "bin/sh").symlink_to("busybox")
+        others = sorted({str(path.parent) for path in shared - {*extensions}} - _DEFAULT_FOLDERS)
+        (tree / "etc/library-path").write_text(":".join(others))
+        make_disk(tree, folder / "base.img", spare_mib=512)
+        shutil.rmtree(tree)
+
+    return image.make_folder(cache / f"v2base-{digest.hexdigest()[:16]}", build) / "base.img"
+
+
+def copy(source: Path, target: Path) -> None:
+    """The file behind ``source`` with its times, which keep compiled modules valid."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+
+
+# --- code: sources, tests, packages -------------------------------------------------------------------------
+
+
+def distributions() -> list[importlib.metadata.Distribution]:
+    """Everything guestroom and the tests need at run time, themselves included, guestroom not."""
+    own = Requirement("guestroom")
+    waiting, found = [own, *map(Requirement, WANTED)], dict[str, importlib.metadata.Distribution]()
+    while waiting:
+        wanted = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        if name in found:
+            continue
+        found[name] = importlib.metadata.distribution(wanted.name)
+        for text in found[name].requires or ():
+            needed = Requirement(text)
+            extras = wanted.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(needed)
+    del found["guestroom"]
+    return [found[name] for name in sorted(found)]
+
+
+def code_disk(folder: Path, pytest_args: list[str]) -> Path:
+    """A fresh disk with the code under test and the words for pytest."""
+    tree = folder / "code"
+    skipped = shutil.ignore_patterns("*.pyc.*", ".pytest_cache")
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=skipped)
+    copy(ROOT / "pyproject.toml", tree / "pyproject.toml")
+    for distribution in distributions():
+        for file in distribution.files or ():
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and source.is_file():
+                copy(source, tree / "site" / str(file))
+    copy(ROOT / "tools/inguest-main.sh", tree / "main.sh")
+    (tree / "arguments").write_text(" ".join(map(shlex.quote, pytest_args)))
+    (tree / "python").write_text(str(Path(sys.executable).resolve()))
+    disk = folder / "code.img"
+    make_disk(tree, disk, spare_mib=64)
+    return disk
+
+
+# --- the guest ------------------------------------------------------------------------------------------------
+
+
+def kernel_folder(cache: Path) -> Path:
+    """The test guest's kernel with its modules; set-up has it already, unless somebody cleared the cache."""
+    modules = hashlib.sha256(" ".join(image.module_order()).encode()).hexdigest()[:8]
+    present = sorted(cache.glob(f"kernel-*-{modules}"))
+    if present:
+        return present[-1]
+    package = image.newest_kernel_package()
+    target = cache / f"kernel-{package.removeprefix('linux-image-')}-{modules}"
+    return image.make_folder(target, lambda folder: image.unpack_kernel(package, folder))
+
+
+def write_initramfs(kernel: Path, target: Path) -> None:
+    """Busybox and the disk drivers: enough to reach the base disk."""
+    files = {
+        "init": ROOT / "tools/inguest-init.sh",
+        "bin/busybox": image.static_busybox(),
+        "modules/order": image.GUEST / "modules",
+        **{f"modules/{path.name}": path for path in (kernel / "modules").iterdir()},
+    }
+    target.write_bytes(image.initramfs(files))
+
+
+def argv(kernel: Path, initrd: Path, disks: Iterable[Path]) -> list[str]:
+    """QEMU's command line. Disks are written to a snapshot that goes with it, so the cached one stays as it is."""
+    words = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(RAM_MIB)]
+    words += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
+    words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd)]
+    words += ["-append", "console=ttyS0 quiet cgroup_no_v1=all panic=-1 mitigations=off"]
+    for number, disk in enumerate(disks):
+        words += ["-drive", f"if=none,id=d{number},file={disk},format=raw,snapshot=on,cache=unsafe"]
+        words += ["-device", f"virtio-blk-pci,drive=d{number}"]
+    return words
+
+
+def watch(words: list[str]) -> int:
+    """Run the guest, pass on what it says, return the code it ends with."""
+    code: int | None = None
+    began_s = time.monotonic()
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        rest = b""
+        while process.poll() is None or rest:
+            chunk = process.stdout.read(1 << 16)
+            if chunk is None:
+                time.sleep(0.05)
+            *lines, rest = (rest + (chunk or b"")).split(b"\n")
+            if chunk == b"" and rest:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                text = line.decode(errors="replace").rstrip("\r")
+                print(text, flush=True)
+                if text.startswith(MARK):
+                    code = int(text.removeprefix(MARK))
+            if time.monotonic() - began_s > TIMEOUT_S:
+                process.kill()
+                print(f"inguest: no end after {TIMEOUT_S} s", file=sys.stderr)
+                return 1
+    if code is None:
+        print(f"inguest: the guest ended (QEMU {process.returncode}) without a result", file=sys.stderr)
+        return 1
+    return code
+
+
+def main() -> int:
+    """Build what is missing, boot, test."""
+    parser = argparse.ArgumentParser(description="Run tests/inguest on a booted cgroup v2 kernel.")
+    parser.add_argument("pytest_args", nargs="*", help="words for pytest inside [all of tests/inguest]")
+    arguments = parser.parse_args()
+    words = arguments.pytest_args or ["-q", "--must-run", "inguest", "tests/inguest"]
+    cache = image.cache_folder()
+    began_s = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="guestroom-inguest-") as name:
+            folder = Path(name)
+            kernel, base = kernel_folder(cache), base_disk(cache)
+            write_initramfs(kernel, folder / "initrd.gz")
+            code = code_disk(folder, words)
+            image.say(f"disks ready after {time.monotonic() - began_s:.1f} s, booting {kernel.name}")
+            return watch(argv(kernel, folder / "initrd.gz", (base, code)))
+    except image.SetupError as error:
+        print(f"inguest: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
