@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from math import inf
-from operator import lt, truediv
+from operator import lt, neg, truediv
 from typing import TYPE_CHECKING, NamedTuple
 
 from guestroom.actions import Bound, Grant
@@ -134,11 +134,15 @@ def _rounded_shares(
 
 def _level(reserve: int, weights: Sequence[int], floors: Sequence[int], caps: Sequence[int | None]) -> tuple[int, int]:
     """The exact lambda as (numerator, denominator), where sum(floors) < reserve < sum(caps)."""
+    cap_values: Sequence[int] = [cap for cap in caps if cap is not None]
+    cap_widths = weights
+    if len(cap_values) < len(weights):
+        cap_widths = [weight for weight, cap in zip(weights, caps, strict=True) if cap is not None]
     # The sign of a cap's hinge is in both parts, so the fraction is still cap/weight.
-    values = [*floors, *[-cap for cap in caps if cap is not None]]
-    widths = [*weights, *[-weight for weight, cap in zip(weights, caps, strict=True) if cap is not None]]
+    values, widths = [*floors, *map(neg, cap_values)], [*weights, *map(neg, cap_widths)]
     rise = reserve - sum(floors)
-    found = _search(rise, _Hinges(list(map(truediv, values, widths)), values, widths), exact=False)
+    floats = [*map(truediv, floors, weights), *map(truediv, cap_values, cap_widths)]
+    found = _search(rise, _Hinges(floats, values, widths), exact=False)
     if found is None:
         keys = [(value << _KEY_BITS) // width for value, width in zip(values, widths, strict=True)]
         found = _search(rise, _Hinges(keys, values, widths), exact=True)
