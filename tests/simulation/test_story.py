@@ -52,11 +52,6 @@ def test_the_story_ends_with_both_alive() -> None:
     agent.run(lambda it: told(it, quiet_bytes=MIB))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the kernel's own memory for ram and vmm (some 20 KiB) is charged to the guest's folder and in no reading, "
-    "so a limit of exactly RAM + floor is EBUSY while the guest is at its peak and there is no headroom",
-)
 def test_the_story_ends_well_also_at_the_very_peak() -> None:
     """The same while A holds its 500 MiB to the last page."""
     agent = SimAgent(STORY)
@@ -121,9 +116,6 @@ def test_a_guest_whose_ram_can_not_be_had_never_runs(monkeypatch: pytest.MonkeyP
     assert judge.broken == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an ended guest's folders are removed by name, without a look at whose they are now (P9)"
-)
 def test_a_strangers_empty_folder_is_left_alone() -> None:
     """A folder somebody made under an ended guest's name is not removed with it."""
     agent = SimAgent()

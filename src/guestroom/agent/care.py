@@ -7,13 +7,18 @@ rebuilt after a restart.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.session import Session
+from guestroom.decide.trend import Point, largest_rise
 from guestroom.facts import GuestFacts, GuestRecord, GuestState, OverheadReading
 from guestroom.units import Limit
+
+_POINTS = 120
+_LATELY_S = 5.0
 
 
 @dataclass(slots=True)
@@ -37,6 +42,16 @@ class Care:
     """Since when its user is ending it."""
     before_stop: GuestState | None = None
     """Its state before that."""
+    held_since_s: float | None = None
+    """Since when it is held, monotonic."""
+    held_total_s: float = 0.0
+    """How long it was held before, all times together."""
+    warned: bool = False
+    """A warning stands that it is heading for its wall."""
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    """Its overhead lately, for its trend."""
+    unreadable: bool = False
+    """Its last reading failed, which was told."""
     at_wall: bool = False
     """It was seen waiting at its limit."""
 
@@ -44,6 +59,25 @@ class Care:
     def name(self) -> str:
         """Its name."""
         return self.record.name
+
+    def hold(self, *, held: bool, now_s: float) -> None:
+        """Note that it is held from now on, or no longer."""
+        if not held and self.held_since_s is not None:
+            self.held_total_s += now_s - self.held_since_s
+        self.held_since_s = (self.held_since_s or now_s) if held else None
+        self.record = replace(self.record, held=held)
+
+    def held_s(self, now_s: float) -> float:
+        """How long it has been held, all times together."""
+        return self.held_total_s + (now_s - self.held_since_s if self.held_since_s is not None else 0.0)
+
+    @property
+    def lately_bytes(self) -> int:
+        """What its overhead gained within the last few seconds."""
+        if not self.points:
+            return 0
+        after_s = self.points[-1].at_s - _LATELY_S
+        return largest_rise(point for point in self.points if point.at_s >= after_s)
 
     @property
     def reachable(self) -> bool:

@@ -94,7 +94,7 @@ class Endings:
     async def let_go(self, care: Care, reason: str) -> None:
         """Thaw a held guest; the caller holds the lock."""
         await self.room.transact(f"let {care.name} go", {"reason": reason}, (LetGo(care.name, reason),))
-        care.record = replace(care.record, held=False)
+        care.hold(held=False, now_s=self.deps.clock.monotonic())
         self.room.note(care)
 
     async def stopping(self, care: Care) -> None:

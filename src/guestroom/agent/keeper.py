@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from guestroom import decide
+from guestroom.agent.adopt import Adoptions, AdoptRequest
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.endings import Endings
+from guestroom.agent.growth import Growing
 from guestroom.agent.launch import Launch, error_line
 from guestroom.agent.recover import recover
 from guestroom.agent.request import StartRequest, understand
@@ -37,14 +39,16 @@ class Keeper:
         self.tasks = Tasks()
         self.room = Room(deps, stop_guest=lambda action, budget: self.endings.stop_for_recreation(action, budget))
         self.endings = Endings(self.room, self.tasks)
-        self.sweep = Sweep(self.room, self.endings)
+        self.adoptions = Adoptions(self.room, self.endings)
+        self.growing = Growing(self.room, self.endings, self.tasks)
+        self.sweep = Sweep(self.room, self.endings, self.growing)
 
     # --- life ------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
         """Reconcile with ledger and kernel (P8), then begin to watch."""
         async with self.room.lock:
-            await recover(self.room)
+            await recover(self.room, self.adoptions)
         for care in list(self.room.cares.values()):
             self.endings.watch(care)
         self.tasks.spawn(self.sweep.run())
@@ -102,14 +106,25 @@ class Keeper:
         assert plan.verdict is not None
         return verdict_row(plan.verdict) | {"actions": [deps.encode(action) for action in plan.actions]}
 
+    async def adopt(self, wish: AdoptRequest) -> dict[str, object]:
+        """Take a running QEMU under care."""
+        care = await self.adoptions.adopt(wish)
+        return guest_row(care, self.deps.settings, self.deps.clock.monotonic())
+
     async def release(self, name: str) -> dict[str, object]:
-        """Let a guest go: its limit stays and counts, its killer is as it was, nothing else is done to it."""
+        """Let a guest go: its limit stays and counts, its killer is as it was, nothing else is done to it.
+
+        An adopted one gets back what was there before.
+        """
         async with self.room.lock:
             care = self._care(name)
             if care.record.state in (GuestState.QUEUED, GuestState.STARTING):
                 raise InputError(
                     f"{name} is still starting", where=name, hint="release it once it runs, or end its run"
                 )
+            if care.record.adoption is not None:
+                await self.adoptions.release(care)
+                return guest_row(care, self.deps.settings, self.deps.clock.monotonic())
             self.deps.alarms.forget(name)
             if care.record.held:
                 await self.endings.let_go(care, "released")
@@ -151,9 +166,13 @@ class Keeper:
         kind, name = str(news.get("event")), news.get("name")
         care = self.room.cares.get(str(name))
         if kind in ("held", "let_go") and care is not None:
-            care.record = replace(care.record, held=kind == "held")
+            care.hold(held=kind == "held", now_s=self.deps.clock.monotonic())
             self.deps.event(kind, care.name, _hold_message(kind, care, news), news)
             self.room.note(care)
+        elif kind == "over" and care is not None:
+            self.growing.over(care)
+        elif kind == "within" and care is not None:
+            self.growing.within(care.name)
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
 

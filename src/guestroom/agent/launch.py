@@ -130,7 +130,7 @@ class Launch:
         care = self._new_care(wanted, verdict, path)
         await room.save(care)
         outcomes = await room.transact(
-            f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget
+            f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget, care
         )
         if not broken(outcomes):
             # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.

@@ -15,6 +15,7 @@ from typing import assert_never
 
 from guestroom import decide
 from guestroom.actions import Action, LetGo, Outcome, OutcomeKind, SetLimit
+from guestroom.agent.adopt import Adoptions, split_off
 from guestroom.agent.care import Care
 from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.room import Room
@@ -28,10 +29,12 @@ from guestroom.units import Limit, format_limit
 _MONITOR_S = 2.0
 
 
-async def recover(room: Room) -> None:
+async def recover(room: Room, adoptions: Adoptions) -> None:
     """Take everything back that lives, finish what ended, then divide the room again. The caller holds the lock."""
     deps = room.deps
-    records = {record.name: record for record in await deps.book(deps.ledger.get_guests)}
+    recorded = {record.name: record for record in await deps.book(deps.ledger.get_guests)}
+    records, adopted = split_off(recorded)
+    await adoptions.take_back(adopted)
     unfinished = await deps.book(deps.ledger.unfinished)
     found = {folder.name: folder for folder in await deps.kernel(_look, room, records)}
     pending = tuple(action for decision in unfinished for action in decision.actions)
@@ -41,9 +44,9 @@ async def recover(room: Room) -> None:
     for decision in unfinished:
         deps.late.finish(decision.number, _outcomes(decision, found))
     await _wall(room)
-    if unfinished or records:
+    if unfinished or recorded:
         message = (
-            f"{len(room.cares)} of {len(records)} recorded guests live; {len(unfinished)} decisions were cut short"
+            f"{len(room.cares)} of {len(recorded)} recorded guests live; {len(unfinished)} decisions were cut short"
         )
         deps.event("reconciled", None, message, {"guests": len(room.cares), "decisions": len(unfinished)})
     await room.divide_again("the agent started")
@@ -175,6 +178,7 @@ def _care(room: Room, record: GuestRecord, limit: Limit | None) -> Care:
     care = Care(record, now_s - ago_s, PeakWindow(settings.peak_window_s), limit_bytes=limit)
     if record.overhead_peak_bytes is not None:
         care.peaks.restore(now_s, record.overhead_peak_bytes)
+    care.held_since_s = now_s if record.held else None
     if record.recreated_wall_s is not None:
         care.recreated_s = now_s - max(0.0, clock.wall() - record.recreated_wall_s)
     return care

@@ -31,6 +31,7 @@ from guestroom.actions import (
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.decide import Budget
+from guestroom.decide.trend import Point
 from guestroom.errors import GuestroomError, HostError, LedgerError, VanishedError
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
 from guestroom.units import UNLIMITED, Limit, format_bytes
@@ -46,8 +47,13 @@ class Room:
         self.cares: dict[str, Care] = {}
         self.wall_bytes: Limit | None = None
         self.budget: Budget | None = None
-        self.leftovers: set[str] = set()
-        """Ended guests whose cgroups could not be removed yet."""
+        self.epoch = 0
+        """Counts raises that were made beside a running plan, which makes that plan void."""
+        self.taking_bytes = 0
+        """Room that a step in flight takes: not free, though no grant shows it yet."""
+        self.leftovers: dict[str, int | None] = {}
+        """Ended guests whose cgroups could not be removed yet, with the inode that is ours."""
+        self.told_leftovers: set[str] = set()
         self.walls_hit = 0
         """How often a guest was seen waiting at its limit; the goal is 0."""
         self.unsettled = False
@@ -79,12 +85,15 @@ class Room:
         except VanishedError:
             return
         except GuestroomError as error:
-            care.reading = None
-            self.deps.event("unknown", record.name, f"its overhead could not be read: {error.line()}")
+            if not care.unreadable:
+                self.deps.event("unknown", record.name, f"its overhead could not be read: {error.line()}")
+            care.reading, care.unreadable = None, True
             return
+        care.unreadable = False
         care.reading = reading
         if reading.overhead_bytes is None:
             return
+        care.points.append(Point(reading.at_s, reading.overhead_bytes))
         if care.peaks.add(reading.at_s, reading.overhead_bytes, reading.kernel_peak_bytes, reading.cache_bytes):
             await self.deps.kernel(self.deps.machine.reset_peak, record.name, "vmm")
         peak = care.peaks.peak_bytes
@@ -100,17 +109,23 @@ class Room:
     # --- transactions ----------------------------------------------------------------------------------
 
     async def transact(
-        self, reason: str, inputs: object, actions: Sequence[Action], budget: Budget | None = None
+        self,
+        reason: str,
+        inputs: object,
+        actions: Sequence[Action],
+        budget: Budget | None = None,
+        newcomer: Care | None = None,
     ) -> tuple[Outcome, ...]:
         """Carry out ``actions`` in order; the caller holds the lock.
 
         A plan that shrinks, starts or stops is durable before its first step (P8); one that only raises
         goes to the kernel first. After a failed step that others rely on nothing further is tried. Raises
-        ``LedgerError``, with nothing done, when a plan that must be durable can't be.
+        ``LedgerError``, with nothing done, when a plan that must be durable can't be. ``newcomer`` counts as
+        present from the moment its cgroups are made.
         """
         if not actions:
             return ()
-        deps, text = self.deps, json.dumps(inputs, default=str)
+        deps, text, epoch = self.deps, json.dumps(inputs, default=str), self.epoch
         first = any(_written_first(action) for action in actions)
         number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions))) if first else None
         deps.fault("written")
@@ -118,8 +133,10 @@ class Room:
         for action in actions:
             if broken(outcomes):
                 outcomes.append(Outcome(action, OutcomeKind.SKIPPED, "a step before it failed"))
+            elif self.epoch != epoch and _takes_bytes(action):
+                outcomes.append(Outcome(action, OutcomeKind.FAILED, "its room went to a guest that grew meanwhile"))
             else:
-                outcomes.append(await self._step(action, budget))
+                outcomes.append(await self._step(action, budget, newcomer))
         for name in sorted({a.name for a in actions if isinstance(a, SetLimit)} & set(self.cares)):
             deps.late.put_guest(self.cares[name].record)
         if number is None:
@@ -129,7 +146,7 @@ class Room:
         deps.flush()
         return tuple(outcomes)
 
-    async def _step(self, action: Action, budget: Budget | None) -> Outcome:
+    async def _step(self, action: Action, budget: Budget | None = None, newcomer: Care | None = None) -> Outcome:
         """One action, with the fault points around it; raises are told to the alarm process at once."""
         label = f"{type(action).__name__}:{getattr(action, 'name', 'wall')}"
         self.deps.fault(f"before:{label}")
@@ -138,9 +155,16 @@ class Room:
             kind = OutcomeKind.DONE if stopped else OutcomeKind.FAILED
             outcome = Outcome(action, kind, "stopped by its run" if stopped else "its run did not stop it")
         else:
-            outcome = await self.deps.kernel(self.deps.applier.carry_out, action)
+            taking = _takes_bytes(action)
+            self.taking_bytes += taking
+            try:
+                outcome = await self.deps.kernel(self.deps.applier.carry_out, action)
+            finally:
+                self.taking_bytes -= taking
         self.deps.fault(f"after:{label}")
         if outcome.ok:
+            if newcomer is not None and isinstance(action, MakeGuest):
+                self.cares[newcomer.name] = newcomer
             self._took(action)
         else:
             self.deps.event(
@@ -150,6 +174,41 @@ class Room:
                 {"wanted_bytes": getattr(action, "to_bytes", None), "found_bytes": _plain(outcome.found_bytes)},
             )
         return outcome
+
+    async def raise_now(self, reason: str, inputs: object, actions: Sequence[Action]) -> None:
+        """Raises within free room, beside whatever plan is running; it finds itself void and is decided again.
+
+        Kernel first, ledger after: a full or slow disk never blocks room (P8).
+        """
+        self.epoch += 1
+        outcomes = [await self._step(action) for action in actions]
+        self.deps.late.carried_out(reason, json.dumps(inputs, default=str), tuple(outcomes))
+        for action in actions:
+            if isinstance(action, SetLimit) and action.name in self.cares:
+                self.deps.late.put_guest(self.cares[action.name].record)
+        self.deps.flush()
+
+    def free_budget(self) -> Budget:
+        """The budget as last decided, under the wall as it is, without the room that a step in flight is taking."""
+        assert self.budget is not None
+        return replace(
+            self.budget, reserve_bytes=self.budget.reserve_bytes - self.taking_bytes, wall_from_bytes=self.wall_bytes
+        )
+
+    def make_budget(self, host: HostFacts) -> Budget:
+        """The budget of the host and the guests present now."""
+        return decide.budget(host, self.guests(), self.deps.settings, burst_bytes=self.burst_bytes())
+
+    def headroom_left(self) -> int:
+        """Headroom less what guests above their grants borrow, by the last readings."""
+        if self.budget is None:
+            return 0
+        lent = sum(
+            max(0, care.reading.overhead_bytes - care.record.grant_bytes)
+            for care in self.cares.values()
+            if care.reading is not None and care.reading.overhead_bytes is not None
+        )
+        return self.budget.headroom_bytes - lent
 
     def _took(self, action: Action) -> None:
         match action:
@@ -218,11 +277,11 @@ class Room:
         host = await self.host()
         self.wall_bytes = host.wall_limit_bytes
         guests = self.guests()
-        budget = decide.budget(host, guests, deps.settings, burst_bytes=self.burst_bytes())
+        budget = self.make_budget(host)
         grants = decide.divide_again(guests, budget, deps.settings, now_s, host.page_bytes)
         actions = decide.steps(grants, guests, budget, deps.settings, now_s=now_s)
         try:
-            outcomes = await self.transact(reason, _inputs(guests, host, budget), actions)
+            outcomes = await self.transact(reason, inputs_of(guests, host, budget), actions)
         except LedgerError as error:
             deps.event("ledger", None, f"the room is not divided again until the ledger can be written: {error.line()}")
             return ()
@@ -235,6 +294,7 @@ class Room:
         """P4: after a failed step raise again what was shrunk for it, if the room is still there."""
         if not broken(outcomes):
             return
+        self.unsettled = True  # whatever comes of this, the sweep divides again
         back = decide.undo(tuple(outcomes), self.guests(), budget, self.deps.settings)
         await self.transact(f"put back after a failed step: {reason}", {"outcomes": len(outcomes)}, back)
 
@@ -255,35 +315,59 @@ class Room:
         if care.pidfd is not None:
             os.close(care.pidfd)
             care.pidfd = None
-        try:
-            await deps.kernel(deps.machine.remove, name)
-        except HostError as error:
-            self.leftovers.add(name)
-            deps.event("not_removed", name, f"its cgroups could not be removed yet: {error.line()}")
+        identity = care.record.identity
+        await self._remove(name, identity.cgroup_inode if identity is not None else None)
 
     async def clear_leftovers(self) -> None:
         """Remove cgroups of ended guests that could not be removed at once."""
-        for name in sorted(self.leftovers - set(self.cares)):
-            try:
-                await self.deps.kernel(self.deps.machine.remove, name)
-            except HostError:
-                continue
-            self.leftovers.discard(name)
+        for name in sorted(self.leftovers.keys() - set(self.cares)):
+            await self._remove(name, self.leftovers.pop(name))
+
+    async def _remove(self, name: str, inode: int | None) -> None:
+        """Remove the folder that is ours; another's under the same name is left alone (P9)."""
+        deps, known = self.deps, name in self.told_leftovers
+        try:
+            if inode is not None and await deps.kernel(deps.machine.inode, name) != inode:
+                deps.event("foreign", name, f"the folder of {name} was made anew by somebody else; it is left alone")
+                return
+            await deps.kernel(deps.machine.remove, name)
+        except VanishedError:
+            pass
+        except HostError as error:
+            self.leftovers[name] = inode
+            if not known:
+                self.told_leftovers.add(name)
+                deps.event("not_removed", name, f"its cgroups could not be removed yet: {error.line()}")
+            return
+        self.told_leftovers.discard(name)
 
     def limits_moved(self) -> bool:
         """Whether the kernel has another limit than the one set: somebody else wrote it."""
         return any(
-            care.limit_bytes != care.record.limit_bytes for care in self.cares.values() if not care.record.released
+            care.limit_bytes != care.record.limit_bytes
+            for care in self.cares.values()
+            if not care.record.released and care.record.adoption is None
         )
 
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""
-        return _inputs(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}
+        return inputs_of(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}
 
 
 def broken(outcomes: Sequence[Outcome]) -> bool:
     """Whether a step that others rely on failed: the plan does not hold as a whole."""
     return any(not outcome.ok and others_rely_on(outcome.action) for outcome in outcomes)
+
+
+def _takes_bytes(action: Action) -> int:
+    """Room for grants that a step takes."""
+    match action:
+        case SetLimit():
+            return max(0, action.grant_to_bytes - action.grant_from_bytes)
+        case MakeGuest():
+            return action.grant_bytes
+        case _:
+            return 0
 
 
 def _written_first(action: Action) -> bool:
@@ -303,6 +387,12 @@ def _plain(limit: Limit | None) -> int | str | None:
     return "unlimited" if limit is UNLIMITED else limit
 
 
-def _inputs(guests: Sequence[GuestFacts], host: HostFacts, budget: Budget) -> dict[str, object]:
+def inputs_of(
+    guests: Sequence[GuestFacts], host: HostFacts | None = None, budget: Budget | None = None
+) -> dict[str, object]:
     """Inputs of a decision as plain data: enough to decide it again."""
-    return {"guests": [asdict(g) for g in guests], "host": asdict(host), "budget": asdict(budget)}
+    return {
+        "guests": [asdict(guest) for guest in guests],
+        "host": asdict(host) if host is not None else None,
+        "budget": asdict(budget) if budget is not None else None,
+    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from guestroom import decide
+from guestroom.agent.adopted import Adopted
 from guestroom.agent.care import Care
 from guestroom.agent.endings import Endings
+from guestroom.agent.growth import Growing
 from guestroom.agent.room import Room
 from guestroom.errors import GuestroomError, VanishedError
 from guestroom.facts import GuestState
@@ -19,10 +21,12 @@ _BUDGET_S = 10.0
 class Sweep:
     """Readings, ends that were missed, walls that were hit, and the host's side of the budget."""
 
-    def __init__(self, room: Room, endings: Endings) -> None:
+    def __init__(self, room: Room, endings: Endings, growing: Growing) -> None:
         self.room = room
         self.deps = room.deps
         self.endings = endings
+        self.growing = growing
+        self.adopted = Adopted(room, endings)
         self._budget_s = self.deps.clock.monotonic()
 
     async def run(self) -> None:
@@ -43,7 +47,9 @@ class Sweep:
             if care.reading is not None:
                 deps.late.reading(care.reading, care.limit_bytes, care.record.grant_bytes)
             await self._look(care)
+        await self.adopted.tend()
         deps.flush()
+        await self.growing.look()
         await room.clear_leftovers()
         if room.unsettled:
             async with room.lock:
@@ -99,7 +105,7 @@ class Sweep:
         room = self.room
         async with room.lock:
             host = await room.host()
-            budget = decide.budget(host, room.guests(), self.deps.settings, burst_bytes=room.burst_bytes())
+            budget = room.make_budget(host)
             if room.budget is not None and _same(budget, room.budget) and not room.limits_moved():
                 return
             if budget.overcommitted_bytes > 0:

@@ -25,13 +25,17 @@ COLUMNS = (
 
 def state_text(row: dict[str, Any]) -> str:
     """A guest's state with what is unusual about it."""
-    marks = [mark for mark in ("held", "squeezed", "released", "adopted") if row.get(mark)]
+    marks = [mark for mark in ("held", "warned", "squeezed", "released", "adopted", "watched") if row.get(mark)]
     return str(row["state"]) + (f" ({', '.join(marks)})" if marks else "")
+
+
+def limit_text(limit: int | str | None) -> str | None:
+    """A limit as JSON has it, for people."""
+    return limit if isinstance(limit, str) else size_cell(limit)
 
 
 def cells(row: dict[str, Any]) -> tuple[str | int | None, ...]:
     """One guest's row of the table."""
-    limit = row["limit_bytes"]
     return (
         row["name"],
         row["pid"],
@@ -41,7 +45,7 @@ def cells(row: dict[str, Any]) -> tuple[str | int | None, ...]:
         size_cell(row["overhead_peak_bytes"]),
         size_cell(row["floor_bytes"]),
         size_cell(row["grant_bytes"]),
-        limit if isinstance(limit, str) else size_cell(limit),
+        limit_text(row["limit_bytes"]),
         size_cell(row["need_bytes"]),
     )
 

@@ -73,8 +73,26 @@ class KernelObserver:
         RAM is assumed. Raises ``VanishedError`` when ``ram`` or ``vmm`` is gone, ``ReadError`` when the files can't be
         understood. A process that is gone or can't be read makes the overhead unknown, not an error.
         """
+        reading = self._split(name, ram_charged_bytes, pid, ram_block_bytes)
+        folder = self._known[name].folder_bytes
+        if not folder:
+            return reading
+        return replace(
+            reading,
+            overhead_bytes=None if reading.overhead_bytes is None else reading.overhead_bytes + folder,
+            upper_bound_bytes=None if reading.upper_bound_bytes is None else reading.upper_bound_bytes + folder,
+            kernel_peak_bytes=None if reading.kernel_peak_bytes is None else reading.kernel_peak_bytes + folder,
+            how=f"{reading.how} + {folder} bytes of the guest's own folder",
+        )
+
+    def _split(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...]
+    ) -> OverheadReading:
+        """From ``ram`` and ``vmm`` alone."""
         ram, vmm = self._pair(name)
         known = self._remember(name, ram)
+        if known.folder_bytes is None:
+            known.folder_bytes = self._folder(name, ram, vmm)
         start = known.ram_start_bytes
         if not self._cgroups.PEAK_CAN_BE_RESET:
             vmm = known.with_new_peak(vmm)
@@ -123,6 +141,17 @@ class KernelObserver:
         except VanishedError:
             self._known.pop(name, None)
             raise
+
+    def _folder(self, name: str, ram: MemoryReading, vmm: MemoryReading) -> int | None:
+        """Kernel memory of the two cgroups themselves: it is charged to their parent, and its limit counts it.
+
+        Some 20 KiB, made with the cgroups and constant from then on, so it is read once. A limit of exactly RAM +
+        what ``ram`` and ``vmm`` hold would be EBUSY for it.
+        """
+        whole = self.cgroup(self._layout.guest(name)).kernel_bytes
+        if whole is None or ram.kernel_bytes is None or vmm.kernel_bytes is None:
+            return None
+        return max(0, whole - ram.kernel_bytes - vmm.kernel_bytes)
 
     def _remember(self, name: str, ram: MemoryReading) -> _Known:
         """What is known of this very ``ram`` cgroup: a guest started again under the same name is another guest."""
@@ -202,6 +231,8 @@ class _Known:
     """What former readings of one guest proved."""
 
     inode: int
+    folder_bytes: int | None = None
+    """Kernel memory charged to the guest's folder itself; None: not read yet, or unknown."""
     ram_start_bytes: int = 0
     """Largest unreclaimable charge of ``ram`` so far: what it held with all RAM in it."""
     _peak_bytes: int = 0

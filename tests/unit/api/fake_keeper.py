@@ -50,7 +50,9 @@ class FakeKeeper:
             raise InputError(f"no guest named {name!r} is under care", where=name)
         return {"name": name}
 
-    async def events(self, after: int, limit: int) -> list[dict[str, object]]:
+    async def events(
+        self, after: int, limit: int, *, guest: str | None = None, last: bool = False
+    ) -> list[dict[str, object]]:
         """Events as SQLite could be asked for them."""
         assert 0 <= after < 1 << 63
         assert 1 <= limit <= 10_000

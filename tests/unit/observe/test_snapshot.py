@@ -72,9 +72,8 @@ def house() -> House:
 
 
 def kernel_of(house: House, name: str) -> int:
-    """Kernel memory of the guest's two cgroups: part of its overhead, exact in the simulator."""
-    ram, vmm = (house.observer.cgroup(p) for p in (house.layout.ram(name), house.layout.vmm(name)))
-    return (ram.kernel_bytes or 0) + (vmm.kernel_bytes or 0)
+    """Kernel memory charged to a guest, its folder's own included."""
+    return int(house.host.read(f"{house.layout.guest(name)}/memory.kmem.usage_in_bytes"))
 
 
 def test_it_is_an_observer(house: House) -> None:

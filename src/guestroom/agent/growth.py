@@ -1,0 +1,187 @@
+"""Limits that live: room for guests that grow, back from guests that don't need it, and what becomes of the held.
+
+A burst is served by the kernel from the headroom, without us; what is done here makes it lasting (a grant is
+raised so that the headroom fills again) or ends it. Alarms call ``over``; the sweep calls ``look`` as the
+safety net. A raise within free room takes no lock and makes an unfinished plan void, so that growth of one
+guest never waits for the shrink of another (P5).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+
+from guestroom import decide
+from guestroom.agent.care import Care
+from guestroom.agent.endings import Endings
+from guestroom.agent.room import Room, inputs_of
+from guestroom.agent.tasks import Tasks
+from guestroom.config import OnRunaway
+from guestroom.decide import Growth
+from guestroom.decide.trend import Cleared, Warned
+from guestroom.errors import LedgerError
+from guestroom.facts import GuestState
+
+_BOOT_S = 60.0
+"""No trend is told of a guest before this: its start rises by tens of MiB and then stops."""
+_GIVE_BACK_S = 5.0
+"""How often it is asked whether somebody has room to spare; the clocks of that are minutes."""
+
+
+class Growing:
+    """Carries out what ``decide`` says about growth, giving back, warnings and runaways."""
+
+    def __init__(self, room: Room, endings: Endings, tasks: Tasks) -> None:
+        self.room = room
+        self.deps = room.deps
+        self.endings = endings
+        self.tasks = tasks
+        self._busy = False
+        self._again = False
+        self._since_s: Mapping[str, float] = {}
+        self._gave_s = self.deps.clock.monotonic()
+        self._short: set[str] = set()
+        self._warned: dict[str, Warned] = {}
+
+    # --- growth ----------------------------------------------------------------------------------------
+
+    def over(self, care: Care) -> None:
+        """An alarm: this guest's overhead passed its grant."""
+        self._again = True
+        if not self._busy:
+            self._busy = True
+            self.tasks.spawn(self._grow(care))
+
+    async def _grow(self, care: Care) -> None:
+        """First what free room allows, at once; then, with the lock, what neighbours can give."""
+        room = self.room
+        try:
+            while self._again:
+                self._again = False
+                await room.look(care)
+                if room.budget is None:
+                    return
+                found = self._found(room.free_budget())
+                if found.now:
+                    await room.raise_now(found.message, inputs_of(room.guests()), found.now)
+                if found.then:
+                    async with room.lock:
+                        await self._from_neighbours()
+                self._tell(found)
+        finally:
+            self._busy = False
+
+    async def _from_neighbours(self) -> None:
+        """Decide again from fresh facts and carry all of it out; the caller holds the lock."""
+        room, deps = self.room, self.deps
+        await room.look_at_all()
+        host = await room.host()
+        budget = room.make_budget(host)
+        found = self._found(budget)
+        try:
+            outcomes = await room.transact(
+                found.message, inputs_of(room.guests(), host, budget), (*found.now, *found.then), budget
+            )
+        except LedgerError as error:
+            deps.event("ledger", None, f"neighbours give no room until the ledger can be written: {error.line()}")
+            return
+        await room.put_back(outcomes, budget, found.message)
+
+    def _found(self, budget: decide.Budget) -> Growth:
+        grown = {name: care.lately_bytes for name, care in self.room.cares.items()}
+        return decide.grow(self.room.guests(), budget, self.deps.settings, self.deps.clock.monotonic(), grown=grown)
+
+    def _tell(self, found: Growth) -> None:
+        """Growth as an event, and once per episode what could not be given."""
+        if found.now or found.then:
+            numbers = {want.name: want.then_bytes for want in found.wanting}
+            self.deps.event("grown", found.wanting[0].name, found.message, {"grants": numbers})
+        for want in found.wanting:
+            if want.lent_bytes > 0 and want.name not in self._short:
+                self._short.add(want.name)
+                self.deps.event("lent", want.name, found.message, {"lent_bytes": want.lent_bytes})
+
+    def within(self, name: str) -> None:
+        """A guest is back within its grant: the next time it is over is news again."""
+        self._short.discard(name)
+
+    # --- the safety net --------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """What the sweep asks: anybody over its grant, with room to spare, heading for its wall, or held for long?"""
+        room, now_s = self.room, self.deps.clock.monotonic()
+        for care in list(room.cares.values()):
+            if self._is_over(care):
+                self.over(care)
+            self._warn(care, now_s)
+            await self._runaway(care, now_s)
+        if now_s - self._gave_s >= _GIVE_BACK_S:
+            self._gave_s = now_s
+            await self._give_back(now_s)
+
+    def _is_over(self, care: Care) -> bool:
+        reading = care.reading
+        if reading is None or reading.overhead_bytes is None or care.record.released:
+            return False
+        return reading.overhead_bytes > care.record.grant_bytes
+
+    async def _give_back(self, now_s: float) -> None:
+        """Steps back of those that have had room to spare for a while."""
+        room, deps = self.room, self.deps
+        async with room.lock:
+            host = await room.host()
+            budget = room.make_budget(host)
+            guests = room.guests()
+            found = decide.give_back(guests, budget, deps.settings, now_s, self._since_s)
+            self._since_s = found.since_s
+            if not found.actions:
+                return
+            names = ", ".join(one.name for one in found.spare if one.to_bytes < one.grant_bytes)
+            try:
+                outcomes = await room.transact(
+                    f"{names} give room back", inputs_of(guests, host, budget), found.actions, budget
+                )
+            except LedgerError as error:
+                deps.event("ledger", None, f"nobody gives room back until the ledger can be written: {error.line()}")
+                return
+            await room.put_back(outcomes, budget, "giving back")
+            room.set_budget(budget)
+            deps.event("given_back", None, f"{names} give room back", {"given_bytes": found.given_bytes})
+
+    def _warn(self, care: Care, now_s: float) -> None:
+        """Raise or clear the warning that a guest is heading for its wall; booting is no trend."""
+        if now_s - care.started_s < _BOOT_S:
+            return
+        seen = decide.outlook(care.facts(), care.points, self.room.headroom_left())
+        news = decide.warning(seen, self._warned.get(care.name), self.deps.settings, now_s)
+        match news:
+            case Warned():
+                self._warned[care.name] = news
+                numbers = {"left_s": news.left_s, "room_bytes": news.room_bytes, "slope": news.slope_bytes_per_s}
+                self.deps.event("warning", care.name, news.message, numbers)
+            case Cleared():
+                self._warned.pop(care.name, None)
+                self.deps.event("warning_cleared", care.name, news.message, {"lasted_s": news.lasted_s})
+            case None:
+                pass
+        care.warned = care.name in self._warned
+
+    async def _runaway(self, care: Care, now_s: float) -> None:
+        """What becomes of a guest that has been held for long (``on_runaway``)."""
+        if not care.record.held or care.held_since_s is None:
+            return
+        found = decide.runaway(care.facts(), now_s - care.held_since_s, self.deps.settings)
+        if found is None or found.choice is OnRunaway.HOLD:
+            return
+        self.deps.event("runaway", care.name, found.reason, {"over_bytes": found.over_bytes})
+        async with self.room.lock:
+            self.deps.alarms.forget(care.name)
+            await self.endings.let_go(care, found.reason)
+            if found.choice is OnRunaway.STOP:
+                care.before_stop, care.stopping_s = care.record.state, now_s
+                care.record = replace(care.record, state=GuestState.STOPPING)
+        if found.choice is OnRunaway.STOP and care.record.identity is not None:
+            identity = care.record.identity
+            machine = self.deps.machine
+            await self.deps.kernel(machine.kill, identity.pid, identity.start_ticks, signal.SIGTERM)
