@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from guestroom.agent.alarm_wire import MAX_LINE_BYTES, from_line, to_line
 from guestroom.errors import AgentError
+from guestroom.facts import Adoption, Identity
 from guestroom.layout import Layout
 from guestroom.units import MIB
 
@@ -36,6 +37,7 @@ class AlarmClient:
         self._task: asyncio.Task[None] | None = None
         self._wall: dict[str, object] | None = None
         self._guests: dict[str, dict[str, object]] = {}
+        self._adopted: dict[str, dict[str, object]] = {}
         self._held: set[str] = set()
         self._armed: dict[str, asyncio.Event] = {}
         self._ready = asyncio.Event()
@@ -50,7 +52,8 @@ class AlarmClient:
         # -P: what lies in the current folder must not be imported into a root process.
         argv = [sys.executable, "-P", "-m", "guestroom.agent.alarm", "--memory", layout.memory]
         argv += ["--freezer", layout.freezer] if layout.freezer is not None else []
-        client = cls([*argv, "--agent-lost-s", str(agent_lost_s)], layout, step_bytes)
+        argv += ["--cgroups", str(layout.version), "--agent-lost-s", str(agent_lost_s)]
+        client = cls(argv, layout, step_bytes)
         client._task = asyncio.create_task(client._keep_running())
         try:
             await asyncio.wait_for(client._ready.wait(), timeout_s)
@@ -115,9 +118,26 @@ class AlarmClient:
             self._held.add(name)
         self.send(fields | {"held": held})
 
+    def adopted(self, name: str, identity: Identity, adoption: Adoption, *, held: bool) -> None:
+        """An adopted guest and whether it is held: the alarm lets it go when this agent is lost, and no more."""
+        self._adopted[name] = {
+            "op": "adopted",
+            "name": name,
+            "boot_id": identity.boot_id,
+            "inode": identity.cgroup_inode,
+            "pid": identity.pid,
+            "start_ticks": identity.start_ticks,
+            "cgroup": adoption.cgroup,
+            "freezer": adoption.freezer,
+            "killer": adoption.former_killer,
+            "held": held,
+        }
+        self.send(self._adopted[name])
+
     def forget(self, name: str) -> None:
         """A guest that is gone or released; a hold of the alarm's on it ends."""
         self._guests.pop(name, None)
+        self._adopted.pop(name, None)
         self._armed.pop(name, None)
         self._held.discard(name)
         self.send({"op": "forget", "name": name})
@@ -207,6 +227,8 @@ class AlarmClient:
             self.send(self._wall)
         for name, fields in self._guests.items():
             self.send(fields | {"held": name in self._held})
+        for fields in self._adopted.values():
+            self.send(fields)
 
     def _take(self, news: dict[str, object]) -> None:
         name = news.get("name")

@@ -1,8 +1,8 @@
 """What the agent and its alarm process say to each other: one JSON object a line.
 
-Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``forget``, ``ping``. Alarm to agent:
-``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``error``, ``pong``. Read strictly: a
-wrong number here would hold or free the wrong guest.
+Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``forget``, ``ping``. Alarm to
+agent: ``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``error``, ``pong``. Read
+strictly: a wrong number here would hold or free the wrong guest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from guestroom.errors import AgentError
+from guestroom.facts import Identity
 
 MAX_LINE_BYTES = 1 << 16
 
@@ -49,11 +50,24 @@ class ForgetOp:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptedOp:
+    """An adopted guest: not watched by the alarm, only let go, its killer restored, if the agent is lost."""
+
+    name: str
+    identity: Identity
+    cgroup: str
+    freezer: str | None
+    killer: bool | None
+    """Whether its OOM killer was on."""
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PingOp:
     """Answered by ``pong``."""
 
 
-Op = WallOp | GuestOp | ForgetOp | PingOp
+Op = WallOp | GuestOp | AdoptedOp | ForgetOp | PingOp
 
 
 def parse_op(line: str) -> Op:
@@ -80,12 +94,27 @@ def parse_op(line: str) -> Op:
                 _number(fields, "step_bytes", least=4096),
                 held=fields.get("held") is True,
             )
+        case "adopted":
+            return _adopted(fields)
         case "forget":
             return ForgetOp(_text(fields, "name"))
         case "ping":
             return PingOp()
         case other:
             raise AgentError(f"alarm: unknown op {str(other)[:40]!r}: {line[:80]!r}")
+
+
+def _adopted(fields: Mapping[str, object]) -> AdoptedOp:
+    numbers = (_number(fields, key) for key in ("inode", "pid", "start_ticks"))
+    killer = fields.get("killer")
+    return AdoptedOp(
+        _text(fields, "name"),
+        Identity(_text(fields, "boot_id"), *numbers),
+        _text(fields, "cgroup"),
+        _text(fields, "freezer") if fields.get("freezer") is not None else None,
+        killer if isinstance(killer, bool) else None,
+        held=fields.get("held") is True,
+    )
 
 
 def to_line(fields: Mapping[str, object]) -> bytes:

@@ -17,11 +17,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from guestroom import __version__
+from guestroom.agent.adopt import AdoptRequest
 from guestroom.agent.keeper import Keeper
 from guestroom.agent.request import StartRequest
 from guestroom.agent.session import Session
 from guestroom.api.limits import BodyLimit
-from guestroom.api.models import GuestDescription, Release, Start
+from guestroom.api.models import Adopt, GuestDescription, Release, Start
 from guestroom.config import OnShort
 from guestroom.errors import AgentError, GuestroomError, InputError
 from guestroom.units import MAX_JSON_INT
@@ -70,6 +71,21 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
     async def plan(body: GuestDescription) -> dict[str, object]:
         """Dry run: the verdict for this guest now, and every limit that would change."""
         return await keeper.plan(body.name, tuple(body.argv), body.readconfig, _on_short(body.on_short))
+
+    @app.post("/v1/adopt")
+    async def adopt(body: Adopt, request: Request) -> dict[str, object]:
+        """Take a QEMU that runs already under care: the limit it has is kept."""
+        return await keeper.adopt(
+            AdoptRequest(
+                pid=body.pid,
+                domain=body.libvirt,
+                name=body.name,
+                limit_bytes=body.limit_bytes,
+                watch=body.watch,
+                ram_bytes=body.ram_bytes,
+                peer_uid=_peer_uid(request),
+            )
+        )
 
     @app.post("/v1/release")
     async def release(body: Release) -> dict[str, object]:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guestroom.units import MAX_JSON_INT
+
 _Text = Annotated[str, Field(max_length=1 << 20)]
 _Pid = Annotated[int, Field(gt=0, lt=1 << 22)]
 
@@ -34,3 +36,14 @@ class Release(_Strict):
     """A guest to let go."""
 
     name: Annotated[str, Field(max_length=1024)]
+
+
+class Adopt(_Strict):
+    """A running QEMU to take under care, by ``pid`` or by libvirt's name for it."""
+
+    pid: _Pid | None = None
+    libvirt: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    name: Annotated[str, Field(max_length=1024)] | None = None
+    limit_bytes: Annotated[int, Field(gt=0, le=MAX_JSON_INT)] | None = None
+    ram_bytes: Annotated[int, Field(gt=0, le=MAX_JSON_INT)] | None = None
+    watch: bool = False
