@@ -25,9 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
-from guestroom.agent.alarm_lost import fail_open, somebody_has_lock
+from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
 from guestroom.agent.alarm_watch import Watch
-from guestroom.agent.alarm_wire import MAX_LINE_BYTES, ForgetOp, GuestOp, PingOp, WallOp, parse_op, to_line
+from guestroom.agent.alarm_wire import MAX_LINE_BYTES, AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, parse_op, to_line
 from guestroom.apply.cgroup1 import KernelApplier
 from guestroom.apply.upkeep import SystemClock
 from guestroom.errors import AgentError
@@ -100,6 +100,8 @@ class Alarm:
     _epoll: select.epoll = field(default_factory=select.epoll)
     _ladders: dict[str, Ladder] = field(default_factory=dict)
     """By guest's name; the wall's under ``""``."""
+    _adopted: dict[str, AdoptedOp] = field(default_factory=dict)
+    """Not watched: only let go if the agent is lost."""
     _by_fd: dict[int, str] = field(default_factory=dict)
     _news: deque[dict[str, object]] = field(default_factory=deque)
     _news_fd: int = field(default_factory=lambda: os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
@@ -210,6 +212,9 @@ class Alarm:
                 case GuestOp() as op:
                     self._watch.set_guest(op)
                     self._arm(op)
+                case AdoptedOp() as op:
+                    self._adopted[op.name] = op
+                    return False
                 case ForgetOp(name=name):
                     self._forget(name)
                 case PingOp():
@@ -273,6 +278,7 @@ class Alarm:
             self.outbox.emit({"event": "error", "name": op.name, "message": f"no pressure alarm: {level}: {error}"})
 
     def _forget(self, name: str) -> None:
+        self._adopted.pop(name, None)
         self._watch.forget(name)
         ladder = self._ladders.pop(name, None)
         if ladder is not None:
@@ -296,6 +302,7 @@ class Alarm:
         if now_s - self._times.lost_s < self.agent_lost_s:
             return False
         fail_open(self._files, self.layout, self._watch.guests)
+        fail_open_adopted(self._files, self._adopted.values())
         return True
 
 

@@ -8,10 +8,15 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from guestroom.apply.upkeep import oom_killers, thaw
-from guestroom.errors import GuestNameError
+from guestroom.actions import LetGo
+from guestroom.agent.alarm_wire import AdoptedOp
+from guestroom.apply.adopted import AdoptedApplier, Place
+from guestroom.apply.upkeep import SystemClock, oom_killers, thaw
+from guestroom.errors import GuestNameError, HostError
+from guestroom.facts import Adoption
 from guestroom.guest import check_name
 from guestroom.layout import Layout
+from guestroom.units import UNLIMITED
 
 if TYPE_CHECKING:
     from guestroom.ports import Files
@@ -49,6 +54,24 @@ def fail_open(files: Files, layout: Layout, known: Iterable[str]) -> None:
     for report in reports:
         if not report.ok:
             print(f"guestroom alarm: {report.detail}", file=sys.stderr)  # noqa: T201 - nobody else is left to tell
+
+
+def fail_open_adopted(files: Files, adopted: Iterable[AdoptedOp]) -> None:
+    """Let adopted guests go that are held, and set their OOM killers to what they were (P11); limits stay."""
+    ops = {op.name: op for op in adopted}
+    places = {
+        op.name: Place(op.identity, Adoption(op.cgroup, op.freezer, UNLIMITED, op.killer, None)) for op in ops.values()
+    }
+    applier = AdoptedApplier(files, SystemClock(), None, places)
+    for name, op in ops.items():
+        try:
+            if op.held:
+                outcome = applier.carry_out(LetGo(name, "the agent is lost"))
+                if not outcome.ok:
+                    print(f"guestroom alarm: {outcome.detail}", file=sys.stderr)  # noqa: T201 - as above
+            applier.killer(name, restore=True)
+        except HostError as error:
+            print(f"guestroom alarm: {error.line()}", file=sys.stderr)  # noqa: T201 - as above
 
 
 def _guests_in(files: Files, folder: str) -> list[str]:

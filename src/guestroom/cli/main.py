@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "divide": ("guestroom.cli.divide:divide", "Share a reserve among guests by weight, floor and cap."),
     "agent": ("guestroom.cli.agent:agent", "Run the host agent in the foreground."),
     "run": ("guestroom.cli.run:run", "Start QEMU with room of its own and stay with it."),
+    "adopt": ("guestroom.cli.adopt:adopt", "Take a QEMU that runs already under care."),
     "release": ("guestroom.cli.release:release", "Let a guest go from guestroom's care."),
     "ps": ("guestroom.cli.ps:ps", "List the guests under care."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),

@@ -12,10 +12,19 @@ from collections.abc import Callable, Mapping
 
 from guestroom import size
 from guestroom.actions import Action
-from guestroom.agent.deps import Alarms, Deps
+from guestroom.agent.alarm_client import AlarmClient
+from guestroom.agent.deps import Deps
+from guestroom.apply.adopted import AdoptedApplier, Place
 from guestroom.apply.upkeep import SystemClock, make_applier
 from guestroom.apply.upkeep2 import lift_wall, take_place
-from guestroom.cli.machine import KernelMachine
+from guestroom.cli.elsewhere import (
+    ElsewhereAlarms,
+    ElsewhereApplier,
+    ElsewhereMachine,
+    ElsewhereObserver,
+    RealElsewhere,
+    RealPrograms,
+)
 from guestroom.config import Settings
 from guestroom.describe import from_qemu_argv
 from guestroom.errors import AgentError, GuestroomError, HostError, from_write
@@ -117,7 +126,7 @@ def build_deps(
     settings: Settings,
     layout: Layout,
     ledger: SqliteLedger,
-    alarms: Alarms,
+    alarms: AlarmClient,
     monitor_folder: str,
     log: Callable[[str, str | None, str], None],
     fault_at: str | None,
@@ -125,17 +134,21 @@ def build_deps(
     """Ports over the real kernel."""
     files, clock = KernelFiles(), SystemClock()
     inodes: dict[str, int] = {}
+    programs, places = RealPrograms(), dict[str, Place]()
+    adopted = AdoptedApplier(files, clock, programs, places)
+    observer = KernelObserver(files, layout, clock, outsider_need=outsider_need(settings))
     return Deps(
         settings=settings,
         layout=layout,
         clock=clock,
-        observer=KernelObserver(files, layout, clock, outsider_need=outsider_need(settings)),
-        applier=make_applier(files, layout, clock, expected_inodes=inodes),
+        observer=ElsewhereObserver(observer, layout, places),
+        applier=ElsewhereApplier(make_applier(files, layout, clock, expected_inodes=inodes), adopted, places),
         inodes=inodes,
-        machine=KernelMachine(files, layout, clock),
+        machine=ElsewhereMachine(files, layout, clock, adopted, places),
+        elsewhere=RealElsewhere(files, programs, adopted, places, alarms),
         ledger=ledger,
         late=Outbox(ledger, clock),
-        alarms=alarms,
+        alarms=ElsewhereAlarms(alarms, places),
         encode=_encode,
         monitor_path=monitor_paths(monitor_folder),
         huge_paths=hugetlb_mounts(files),
