@@ -16,4 +16,6 @@ python=$(cat /code/python)
 eval "set -- $(cat /code/arguments)"
 "$python" -m pytest -p no:cacheprovider --color=no "$@" </dev/null
 printf '\n@@INGUEST %s\n' $?
+# The console is slower than the end.
+sleep 1
 poweroff -f

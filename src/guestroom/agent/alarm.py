@@ -23,13 +23,15 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
+from guestroom.agent.alarm_events import EventAlarms
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
 from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
 from guestroom.agent.alarm_watch import Watch
 from guestroom.agent.alarm_wire import MAX_LINE_BYTES, AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, parse_op, to_line
-from guestroom.apply.cgroup1 import KernelApplier
-from guestroom.apply.upkeep import SystemClock
+from guestroom.apply.upkeep import SystemClock, make_applier
+from guestroom.apply.upkeep2 import lift_brakes
 from guestroom.errors import AgentError
 from guestroom.kernelfs import KernelFiles
 from guestroom.layout import Layout
@@ -109,11 +111,15 @@ class Alarm:
     _unread: bytearray = field(default_factory=bytearray)
     _times: Times = field(default_factory=Times)
     _watch: Watch = field(init=False)
+    _events: EventAlarms | None = field(init=False, default=None)
+    """What wakes it on v2, where there are no thresholds."""
 
     def __post_init__(self) -> None:
         # No waiting for a freeze inside the applier: several guests may have to be held at the same moment.
-        applier = KernelApplier(self._files, self.layout, self._clock, freeze_wait_s=0)
+        applier = make_applier(self._files, self.layout, self._clock, freeze_wait_s=0)
         self._watch = Watch(self._files, self.layout, applier, self._clock, self.outbox.emit)
+        if self.layout.version == 2:
+            self._events = EventAlarms(self._files, self.layout, self._epoll, self._not_armed)
 
     def run(self) -> int:
         """Watch until told to end or until nobody needs it; return the exit code."""
@@ -132,7 +138,8 @@ class Alarm:
             now_s = time.monotonic()
             if look or now_s >= self._times.sweep_s:
                 self._watch.look()
-                self._times.sweep_s = now_s + (BUSY_SWEEP_S if self._watch.anybody_over else SWEEP_S)
+                calm_s = SWEEP_S if self._events is None else self._events.sweep_s
+                self._times.sweep_s = now_s + (min(BUSY_SWEEP_S, calm_s) if self._watch.anybody_over else calm_s)
             if self._watch.freezing:
                 self._watch.settle()
             if self._times.lost_s is not None and now_s >= self._times.lock_s and self._left_alone(now_s):
@@ -155,6 +162,11 @@ class Alarm:
         else:
             self._epoll.unregister(_STDOUT)
 
+    def end(self) -> NoReturn:
+        """The agent's own wish: nothing is thawed, but nobody is braked for an alarm that nobody hears (v2)."""
+        lift_brakes(self._files, self.layout, self._watch.guests)
+        os._exit(0)
+
     # --- what woke it ----------------------------------------------------------------------------------
 
     def _ready(self, fd: int) -> bool:
@@ -165,12 +177,14 @@ class Alarm:
         if fd == _STDOUT:
             self.outbox.flush()
             return False
-        _drain(fd)
+        event = self._events is not None and self._events.took(fd)
+        if not event:
+            _drain(fd)
         if fd == self._news_fd:
             while self._news:
                 self.outbox.emit(self._news.popleft())
             return False
-        if fd == self._pressure_fd:
+        if event or fd == self._pressure_fd:
             now_s = time.monotonic()
             if now_s < self._times.pressure_s:
                 # Not lost, only put off: the sweep is moved to when the rest is over.
@@ -228,6 +242,9 @@ class Alarm:
     def _set_wall(self, op: WallOp) -> None:
         before = self._watch.wall
         self._watch.set_wall(op)
+        if self._events is not None:
+            self._events.wall(op)
+            return
         self._ladder("", op.path).want(wall_rungs(op.limit_bytes, op.headroom_bytes, WALL_STEP_BYTES))
         if before is None or before.headroom_bytes != op.headroom_bytes:
             for guest in self._watch.guests.values():
@@ -237,6 +254,10 @@ class Alarm:
 
     def _arm(self, op: GuestOp) -> None:
         """Register what this guest's numbers make necessary and is not there yet, in the background."""
+        if self._events is not None:
+            if self._events.guest(op):
+                self.outbox.emit({"event": "armed", "name": op.name, "rungs": 0})
+            return
         wall = self._watch.wall
         headroom_bytes = wall.headroom_bytes if wall is not None else 0
         above_ram_bytes = max(0, op.limit_bytes - op.ram_charged_bytes)
@@ -253,7 +274,7 @@ class Alarm:
                 self._files,
                 cgroup,
                 lambda rungs: self._tell({"event": "armed", "name": name or None, "rungs": rungs}),
-                lambda why: self._tell({"event": "error", "name": name or None, "message": f"not armed: {why}"}),
+                lambda why: self._not_armed(name, f"not armed: {why}"),
             )
             self._ladders[name] = ladder
             self._by_fd[ladder.eventfd] = name
@@ -280,11 +301,16 @@ class Alarm:
     def _forget(self, name: str) -> None:
         self._adopted.pop(name, None)
         self._watch.forget(name)
+        if self._events is not None:
+            self._events.forget(name)
         ladder = self._ladders.pop(name, None)
         if ladder is not None:
             self._epoll.unregister(ladder.eventfd)
             del self._by_fd[ladder.eventfd]
             ladder.close()
+
+    def _not_armed(self, name: str | None, why: str) -> None:
+        self._tell({"event": "error", "name": name or None, "message": why})
 
     def _tell(self, news: dict[str, object]) -> None:
         """Hand an event over from a registering thread to the loop."""
@@ -328,10 +354,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--memory", required=True, help="the host wall's folder in the memory hierarchy")
     parser.add_argument("--freezer", help="the same in the freezer hierarchy")
     parser.add_argument(
+        "--cgroups", type=int, choices=(1, 2), default=1, help="version of the cgroups these folders are"
+    )
+    parser.add_argument(
         "--agent-lost-s", type=float, required=True, help="seconds without an agent until it fails open"
     )
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    layout = Layout(options.memory, options.freezer, options.cgroups)
+    alarm = Alarm(layout, options.agent_lost_s)
+    signal.signal(signal.SIGTERM, lambda *_: alarm.end())
     # The agent decides when it ends, not a Ctrl-C or a hang-up meant for the agent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -339,7 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.disable()
-    return Alarm(Layout(options.memory, options.freezer), options.agent_lost_s).run()
+    return alarm.run()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from guestroom.actions import LetGo
 from guestroom.agent.alarm_wire import AdoptedOp
 from guestroom.apply.adopted import AdoptedApplier, Place
 from guestroom.apply.upkeep import SystemClock, oom_killers, thaw
+from guestroom.apply.upkeep2 import lift
 from guestroom.errors import GuestNameError, HostError
 from guestroom.facts import Adoption
 from guestroom.guest import check_name
@@ -49,7 +50,8 @@ def fail_open(files: Files, layout: Layout, known: Iterable[str]) -> None:
     for folder in (layout.memory, layout.freezer):
         if folder is not None:
             names.update(_guests_in(files, folder))
-    reports = [thaw(files, layout, name) for name in sorted(names)]
+    reports = [*lift(files, layout, sorted(names))]
+    reports += [thaw(files, layout, name) for name in sorted(names)]
     reports += oom_killers(files, layout, sorted(names), enabled=True)
     for report in reports:
         if not report.ok:

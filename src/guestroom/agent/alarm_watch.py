@@ -6,12 +6,6 @@ free page reporting or KSM gave back and that is touched again lands there too, 
 own RAM. The total is also what the kernel's limits compare. Page cache is in none of it, so filling the cache holds
 nobody.
 
-``memory.stat`` is read in the leaves ``ram`` and ``vmm`` and added up, never in the guest's own folder: on kernel 6.18
-the figures of a cgroup with children stood still for up to 1.1 s (300 MiB behind) while a leaf's were never more
-than 1 MiB behind (measured). When a child is due for a flush, updates stop counting for its parents
-(memcg_rstat_updated, mm/memcontrol.c), so a parent that was flushed in between does not notice. Page counters
-(usage, kernel memory) are exact at every level.
-
 No decision is made here: ``decide.hold`` makes it. Only what this process froze itself (or was told to take over)
 is ever thawed by it while the agent lives.
 """
@@ -23,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guestroom.actions import Hold, LetGo
+from guestroom.agent.alarm_eyes import FROZEN, THAWED, eyes
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.decide.hold import Excess, hold
-from guestroom.errors import AgentError, HostError, ReadError, VanishedError, from_read
+from guestroom.errors import AgentError, HostError
 from guestroom.layout import Layout
 
 if TYPE_CHECKING:
@@ -63,7 +58,7 @@ class Watch:
         self.wall: WallOp | None = None
         self.guests: dict[str, Watched] = {}
         self.freezing: dict[str, Freezing] = {}
-        self._files = files
+        self._eyes = eyes(files, layout)
         self._layout = layout
         self._applier = applier
         self._clock = clock
@@ -132,15 +127,14 @@ class Watch:
         """Report the holds that are complete by now, or late."""
         now_s = self._clock.monotonic()
         for name, freezing in list(self.freezing.items()):
-            path = f"{self._layout.freezer_of(name)}/freezer.state"
             try:
-                state = self._read(path).strip()
+                state = self._eyes.freezer(f"{self._layout.freezer_of(name)}")
             except HostError as error:
                 del self.freezing[name]
                 self._complain(self.guests.get(name), error)
                 continue
             late = now_s - freezing.since_s >= FREEZE_TOLD_S
-            if state != "FROZEN" and not late:
+            if state != FROZEN and not late:
                 continue
             del self.freezing[name]
             self._emit(
@@ -151,7 +145,7 @@ class Watch:
                     "headroom_left_bytes": freezing.hold.headroom_left_bytes,
                     "guard_bytes": freezing.hold.guard_bytes,
                     "took_ms": _ms(now_s - freezing.since_s),
-                    "frozen": state == "FROZEN",
+                    "frozen": state == FROZEN,
                     "reason": freezing.hold.reason,
                 }
             )
@@ -178,7 +172,7 @@ class Watch:
         if guest.op.freezer_path is None:
             return False
         try:
-            return self._read(f"{guest.op.freezer_path}/freezer.state").strip() != "THAWED"
+            return self._eyes.freezer(guest.op.freezer_path) != THAWED
         except HostError as error:
             self._complain(guest, error)
             return False
@@ -205,7 +199,7 @@ class Watch:
         the wall of before.
         """
         try:
-            limit_bytes = self._number(f"{wall.path}/memory.limit_in_bytes")
+            limit_bytes = self._eyes.limit(wall.path)
         except HostError as error:
             if self._wall_complaint != error.code:
                 self._wall_complaint = error.code
@@ -221,29 +215,14 @@ class Watch:
         """
         op = guest.op
         try:
-            charged_bytes = self._number(f"{op.memory_path}/memory.usage_in_bytes")
+            charged_bytes = self._eyes.usage(op.memory_path)
             if guest.held or charged_bytes > op.ram_charged_bytes + op.grant_bytes:
-                charged_bytes = self._unreclaimable(op, charged_bytes)
+                charged_bytes = self._eyes.unreclaimable(op.name, charged_bytes)
         except HostError as error:
             self._complain(guest, error)
             return None
         guest.complaint = None
         return max(0, charged_bytes - op.ram_charged_bytes)
-
-    def _unreclaimable(self, op: GuestOp, usage_bytes: int) -> int:
-        """anon + shmem of both leaves + kernel memory of the guest (memory.rst section 5.2)."""
-        pinned_bytes = file_bytes = 0
-        for leaf in (self._layout.ram(op.name), self._layout.vmm(op.name)):
-            path = f"{leaf}/memory.stat"
-            text = self._read(path)
-            rss, shmem, cache = (_stat(path, text, name) for name in ("total_rss", "total_shmem", "total_cache"))
-            pinned_bytes += rss + shmem
-            file_bytes += cache - shmem
-        try:
-            return pinned_bytes + self._number(f"{op.memory_path}/memory.kmem.usage_in_bytes")
-        except VanishedError:
-            # Kernels without that file: everything but the page cache is an upper bound.
-            return usage_bytes - file_bytes
 
     def _tell_over(self, guest: Watched, overhead_bytes: int) -> None:
         """Say once when a guest goes above its grant and once when it is back."""
@@ -263,28 +242,6 @@ class Watch:
         if guest is not None and guest.complaint != error.code:
             guest.complaint = error.code
             self._emit({"event": "error", "name": guest.op.name, "code": error.code, "message": error.line()})
-
-    def _number(self, path: str) -> int:
-        text = self._read(path).strip()
-        if not text.isdecimal():
-            raise ReadError(path, "a number of bytes was expected", text=text)
-        return int(text)
-
-    def _read(self, path: str) -> str:
-        try:
-            return self._files.read(path)
-        except OSError as error:
-            raise from_read(error, path) from error
-
-
-def _stat(path: str, text: str, name: str) -> int:
-    start = text.find(f"\n{name} ")
-    if start < 0:
-        raise ReadError(path, f"line {name} is missing")
-    value = text[start + len(name) + 2 :].partition("\n")[0]
-    if not value.isdecimal():
-        raise ReadError(path, f"{name} is no number", text=value)
-    return int(value)
 
 
 def _ms(seconds: float) -> float:

@@ -15,7 +15,7 @@ from guestroom.apply.upkeep import (
     set_up_wall,
     thaw,
 )
-from guestroom.apply.upkeep2 import brake_wall, lift_wall, protect_ram, take_place
+from guestroom.apply.upkeep2 import brake, lift, protect_ram, take_place
 from guestroom.apply.write import Write
 from guestroom.apply.writes import wall_writes, writes
 
@@ -26,11 +26,11 @@ __all__ = [
     "Report",
     "SystemClock",
     "Write",
-    "brake_wall",
+    "brake",
     "carry_out_all",
     "drop_cache",
     "fault_point",
-    "lift_wall",
+    "lift",
     "make_applier",
     "move",
     "oom_killers",

@@ -9,6 +9,7 @@ All of this does nothing on v1.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from guestroom.actions import OutcomeKind
@@ -66,32 +67,46 @@ def _switch_on(files: Files, path: str) -> bool:
     return True
 
 
-def lift_wall(files: Files, layout: Layout) -> Report:
-    """Take the host wall's brake off and thaw it: nobody is braked or held by it when no agent is there."""
+def brake(files: Files, layout: Layout, name: str | None, at_bytes: int | None) -> Report:
+    """Slow down who takes memory while guest ``name`` (None: the host wall) is charged more than ``at_bytes``.
+
+    Each time it raises a ``high`` event, which is what it is for: it gives the alarm time, it is not a place to live
+    at. ``None`` takes it off; a cgroup that is gone is fine. Blocks for as long as reclaim takes where use is above.
+    This is not the brake of a hold, which is on the guest's ``vmm``.
+    """
+    folder = layout.memory if name is None else layout.guest(check_name(name))
     if layout.version == 1:
-        return Report(layout.memory, OutcomeKind.DONE)
-    try:
-        write_text(files, f"{layout.memory}/{FREEZE_FILE}", THAWED)
-        write_text(files, f"{layout.memory}/{BRAKE_FILE}", NO_LIMIT)
-    except VanishedError as error:
-        return Report(layout.memory, OutcomeKind.DONE, error.line())
-    except HostError as error:
-        return Report(layout.memory, kind_of(error), error.line())
-    return Report(layout.memory, OutcomeKind.DONE)
+        return Report(folder, OutcomeKind.DONE)
+    value = NO_LIMIT if at_bytes is None else str(round_down(at_bytes))
+    return _reported(files, folder, ((f"{folder}/{BRAKE_FILE}", value),))
 
 
-def brake_wall(files: Files, layout: Layout, at_bytes: int) -> Report:
-    """Slow everybody down who takes memory while the wall is charged more than ``at_bytes``, and raise an event.
+def lift(files: Files, layout: Layout, names: Iterable[str] = ()) -> tuple[Report, ...]:
+    """Take the brakes off the host wall and the guests ``names`` and thaw the wall: for when no agent is there.
 
-    It gives the alarm time; it is not a place to live at. Blocks for as long as reclaim takes where use is above.
+    A wall stands frozen only where an agent ended while it lowered it.
     """
     if layout.version == 1:
-        return Report(layout.memory, OutcomeKind.DONE)
+        return ()
+    wall = _reported(files, layout.memory, ((f"{layout.memory}/{FREEZE_FILE}", THAWED),))
+    return (wall, *lift_brakes(files, layout, names))
+
+
+def lift_brakes(files: Files, layout: Layout, names: Iterable[str]) -> tuple[Report, ...]:
+    """Take the brakes off the host wall and the guests ``names``."""
+    return tuple(brake(files, layout, name, None) for name in (None, *names))
+
+
+def _reported(files: Files, folder: str, writes: Iterable[tuple[str, str]]) -> Report:
+    """Write; a cgroup that is gone is fine."""
     try:
-        write_text(files, f"{layout.memory}/{BRAKE_FILE}", str(round_down(at_bytes)))
+        for path, value in writes:
+            write_text(files, path, value)
+    except VanishedError as error:
+        return Report(folder, OutcomeKind.DONE, error.line())
     except HostError as error:
-        return Report(layout.memory, kind_of(error), error.line())
-    return Report(layout.memory, OutcomeKind.DONE)
+        return Report(folder, kind_of(error), error.line())
+    return Report(folder, OutcomeKind.DONE)
 
 
 def protect_ram(files: Files, layout: Layout, name: str) -> Report:
@@ -107,8 +122,7 @@ def protect_ram(files: Files, layout: Layout, name: str) -> Report:
         text = read_text(files, f"{ram}/{STAT_FILE}")
         values = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
         held_bytes = sum(int(values[key]) for key in ("anon", "shmem") if values.get(key, "").isdecimal())
-        for folder in (ram, layout.guest(name)):
-            write_text(files, f"{folder}/{PROTECTION_FILE}", str(round_down(held_bytes)))
     except HostError as error:
         return Report(ram, kind_of(error), error.line())
-    return Report(ram, OutcomeKind.DONE)
+    value = str(round_down(held_bytes))
+    return _reported(files, ram, [(f"{at}/{PROTECTION_FILE}", value) for at in (ram, layout.guest(name))])

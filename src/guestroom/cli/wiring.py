@@ -16,7 +16,7 @@ from guestroom.agent.alarm_client import AlarmClient
 from guestroom.agent.deps import Deps
 from guestroom.apply.adopted import AdoptedApplier, Place
 from guestroom.apply.upkeep import SystemClock, make_applier
-from guestroom.apply.upkeep2 import lift_wall, take_place
+from guestroom.apply.upkeep2 import lift, take_place
 from guestroom.cli.elsewhere import (
     ElsewhereAlarms,
     ElsewhereApplier,
@@ -71,7 +71,7 @@ def take_wall(files: KernelFiles, layout: Layout) -> int:
                 ) from error
             time.sleep(0.05)
         else:
-            lift_wall(files, layout)
+            lift(files, layout)
             return fd
 
 
