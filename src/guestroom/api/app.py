@@ -42,12 +42,13 @@ def build_app(keeper: Keeper) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_such_thing)
     app.add_middleware(BodyLimit)
     _looking(app, keeper)
+    _ordering(app, keeper)
     _starting(app, keeper)
     return app
 
 
 def _looking(app: FastAPI, keeper: Keeper) -> None:
-    """What is asked and answered at once."""
+    """What only shows: guests, the host, events."""
 
     @app.get("/v1/guests")
     async def guests() -> list[dict[str, object]]:
@@ -66,6 +67,22 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
     async def host() -> dict[str, object]:
         """The host: budget, reserve, headroom and their terms."""
         return await keeper.host_row()
+
+    @app.get("/v1/events", response_model=None)
+    async def events(
+        after: _After = 0, limit: _Limit = 1000, follow: bool = False, last: bool = False, guest: str | None = None
+    ) -> StreamingResponse | JSONResponse:
+        """What was decided and happened, oldest first.
+
+        The first ``limit`` after a number, or with ``last`` the last ones; ``follow`` keeps the response open.
+        """
+        if not follow:
+            return JSONResponse(await keeper.events(after, limit, guest=guest, last=last))
+        return StreamingResponse(_follow(keeper, after), media_type=_LINES)
+
+
+def _ordering(app: FastAPI, keeper: Keeper) -> None:
+    """What is asked for and answered at once."""
 
     @app.post("/v1/plan")
     async def plan(body: GuestDescription) -> dict[str, object]:
@@ -96,18 +113,6 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
     async def stopping(body: Release) -> dict[str, object]:
         """A guest's user is about to end it: if it is held it is let go, so that it can end."""
         return await keeper.stopping(body.name)
-
-    @app.get("/v1/events", response_model=None)
-    async def events(
-        after: _After = 0, limit: _Limit = 1000, follow: bool = False, last: bool = False, guest: str | None = None
-    ) -> StreamingResponse | JSONResponse:
-        """What was decided and happened, oldest first.
-
-        The first ``limit`` after a number, or with ``last`` the last ones; ``follow`` keeps the response open.
-        """
-        if not follow:
-            return JSONResponse(await keeper.events(after, limit, guest=guest, last=last))
-        return StreamingResponse(_follow(keeper, after), media_type=_LINES)
 
 
 def _starting(app: FastAPI, keeper: Keeper) -> None:

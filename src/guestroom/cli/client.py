@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from guestroom.cli.http import Answer, ask
-from guestroom.cli.plain import DEFAULT_SOCKET
+from guestroom.cli.plain import DEFAULT_SOCKET as DEFAULT_SOCKET
 from guestroom.errors import AgentError, GuestroomError, InputError, NoRoomError
-
-__all__ = ["DEFAULT_SOCKET", "AgentClient", "Stream", "remote_error"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ from typing import Any, NoReturn
 import click
 
 from guestroom import __version__
-from guestroom.cli.say import INTERRUPTED, guarded, wants_json
+from guestroom.cli.say import INTERRUPTED as INTERRUPTED
+from guestroom.cli.say import guarded, wants_json
 from guestroom.errors import UsageError
-
-__all__ = ["COMMANDS", "INTERRUPTED", "GuestroomGroup", "cli"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "size": ("guestroom.cli.size:size", "How much memory a guest needs beside its RAM, by policy and part."),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from guestroom.agent.adopt import AdoptRequest
 from guestroom.agent.request import StartRequest, understand
 from guestroom.agent.session import Session
 from guestroom.api.app import build_app
@@ -63,6 +64,11 @@ class FakeKeeper:
         self.asked.append(request)
         session.emit({"event": "verdict", "name": request.name})
         session.close()
+
+    async def adopt(self, request: AdoptRequest) -> dict[str, object]:
+        """Nobody is there to adopt."""
+        self.asked.append(request)
+        return {"name": request.name}
 
     async def stopping(self, name: str) -> dict[str, object]:
         """Nobody but ``a`` is there."""

@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.api.fake_keeper import FakeKeeper, client_of
 
+from guestroom.agent.adopt import AdoptRequest
 from guestroom.agent.request import StartRequest
 from guestroom.api.app import build_app
+from guestroom.api.models import Adopt, GuestDescription, Release, Start
+from guestroom.units import MAX_JSON_INT
 
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=30)
 SIZES = st.sampled_from(
@@ -42,6 +45,18 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "on_short": st.sampled_from([None, "squeeze", "refuse", "recreate", "wait"]),
     "child_pid": st.integers(-1, 1 << 23),
     "helper_pids": st.lists(st.integers(-1, 1 << 23), max_size=3),
+    "pid": st.none() | st.integers(-1, 1 << 23),
+    "libvirt": st.none() | TEXT,
+    "limit_bytes": st.none() | st.integers(-1, 1 << 54),
+    "ram_bytes": st.none() | st.integers(-1, 1 << 54),
+    "watch": st.booleans(),
+}
+MODELS = {
+    "/v1/start": Start,
+    "/v1/plan": GuestDescription,
+    "/v1/release": Release,
+    "/v1/stopping": Release,
+    "/v1/adopt": Adopt,
 }
 
 
@@ -61,11 +76,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 
 def trimmed(target: str, body: dict[str, Any]) -> dict[str, Any]:
     """Only what this target knows, so that more than the unknown key is looked at."""
-    known = {
-        "/v1/release": {"name"},
-        "/v1/plan": {"name", "argv", "readconfig", "on_short"},
-        "/v1/start": set(FIELDS),
-    }[target]
+    known = MODELS[target].model_fields
     return {key: value for key, value in body.items() if key in known or key not in FIELDS}
 
 
@@ -89,7 +100,7 @@ def judge(status: int, answer: Any) -> None:
         assert error["message"]
 
 
-@given(target=st.sampled_from(["/v1/start", "/v1/plan", "/v1/release"]), body=bodies())
+@given(target=st.sampled_from(list(MODELS)), body=bodies())
 @settings(max_examples=400, deadline=None)
 def test_bent_requests_are_understood_or_told_what_is_wrong(target: str, body: dict[str, Any]) -> None:
     """Whatever a client sends under the right names, it gets an answer, and the keeper only what the model allows."""
@@ -99,6 +110,9 @@ def test_bent_requests_are_understood_or_told_what_is_wrong(target: str, body: d
         if isinstance(request, StartRequest):
             assert 0 < request.child_pid < 1 << 22
             assert all(isinstance(word, str) for word in request.argv)
+        if isinstance(request, AdoptRequest):
+            assert request.pid is None or 0 < request.pid < 1 << 22
+            assert request.limit_bytes is None or 0 < request.limit_bytes <= MAX_JSON_INT
 
 
 @given(
@@ -132,6 +146,7 @@ def test_any_method_path_and_body_gets_an_answer(method: str, path: str, query: 
 
 
 def test_the_fuzzed_application_is_the_real_one() -> None:
-    """The strategies name every key the models know: a new key must be bent too."""
-    schemas = build_app(FakeKeeper()).openapi()["components"]["schemas"]  # type: ignore[arg-type]
-    assert set(schemas["Start"]["properties"]) == set(FIELDS)
+    """Every path that takes a body is bent, and the strategies name every key: a new one must be bent too."""
+    described = build_app(FakeKeeper()).openapi()  # type: ignore[arg-type]
+    assert {path for path, methods in described["paths"].items() if "post" in methods} == set(MODELS)
+    assert {key for model in MODELS.values() for key in model.model_fields} == set(FIELDS)
