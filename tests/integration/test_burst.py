@@ -169,9 +169,9 @@ def test_without_holds_the_wall_is_hit(make_host: MakeHost, image: GuestImage) -
 def test_a_held_guest_survives_a_restart_of_the_agent(make_host: MakeHost, image: GuestImage) -> None:
     """A recorded hold is kept by the next agent until there is room, and then the guest goes on."""
     host, a, b = pair(make_host, image)
-    for number in range(8):
+    for number in range(10):
         with contextlib.suppress(GuestroomError):
-            a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=2)
+            a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=5)
         if host.ps()["A"]["held"]:
             break
     host.wait_for("held", "A")
@@ -187,9 +187,9 @@ def test_a_held_guest_survives_a_restart_of_the_agent(make_host: MakeHost, image
 def test_a_held_guest_can_be_ended_by_its_user(make_host: MakeHost, image: GuestImage) -> None:
     """SIGTERM to the run of a held guest ends it cleanly: a frozen process could not even die."""
     host, a, b = pair(make_host, image)
-    for number in range(8):
+    for number in range(10):
         with contextlib.suppress(GuestroomError):
-            a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=2)
+            a.grow(110 * MIB, f"step{number}", threads=2, timeout_s=5)
         if host.ps()["A"]["held"]:
             break
     host.wait_for("held", "A")
