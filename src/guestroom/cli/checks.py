@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -12,7 +13,7 @@ from enum import StrEnum
 
 from guestroom.errors import GuestroomError, HostError
 from guestroom.observe import procfs
-from guestroom.observe.hierarchy import controller_mounts, find_layout
+from guestroom.observe.hierarchy import find_layout
 from guestroom.ports import Files
 from guestroom.units import format_bytes
 
@@ -36,39 +37,47 @@ class Check:
 
 
 def check_memory_cgroup(files: Files, cgroup: str) -> Check:
-    """Whether guestroom may make and limit cgroups here (v1)."""
+    """Whether guestroom may make and limit cgroups here."""
     try:
         layout = find_layout(files, cgroup)
     except HostError as error:
-        v2 = _has_v2(files)
-        extra = (
-            "; this host uses cgroup v2: size, divide and plan work here, run and agent need v1 memory" if v2 else ""
+        hint = f"{error.hint}; size, divide and plan work without" if error.hint else None
+        return Check("memory cgroup", Level.FAIL, error.message, hint)
+    detail = f"v{layout.version}, writable; guests go to {layout.memory}"
+    if layout.version == 2 and not _has(files, f"{layout.parent}/memory.reclaim"):
+        return Check(
+            "memory cgroup",
+            Level.WARN,
+            f"{detail}; this kernel has no memory.reclaim, so a guest full of page cache can't be shrunk",
+            "use a kernel from 5.19 on",
         )
-        return Check("memory cgroup", Level.FAIL, error.message + extra, error.hint)
-    return Check("memory cgroup", Level.OK, f"v1, writable; guests go to {layout.memory}")
+    return Check("memory cgroup", Level.OK, detail)
 
 
-def _has_v2(files: Files) -> bool:
+def _has(files: Files, path: str) -> bool:
+    """Whether a file is there; one that may only be written is."""
     try:
-        return "cgroup2" in files.read("/proc/self/mountinfo")
-    except OSError:
-        return False
+        files.read(path)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
 
 
 def check_freezer(files: Files, cgroup: str) -> Check:
     """Whether guests can be held still."""
     try:
         layout = find_layout(files, cgroup)
-        mounted = "freezer" in controller_mounts(files)
     except HostError as error:
         return Check("freezer", Level.FAIL, error.message, error.hint)
-    if not mounted or layout.freezer is None:
+    if layout.freezer is None:
         return Check(
             "freezer",
             Level.FAIL,
             "no v1 freezer hierarchy: a guest that runs into the headroom's guard could not be held",
             "mount it: mount -t cgroup -o freezer cgroup /sys/fs/cgroup/freezer",
         )
+    if layout.version == 2:
+        return Check("freezer", Level.OK, "v2, every cgroup has its own")
     return Check("freezer", Level.OK, f"v1, writable; {layout.freezer}")
 
 

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from guestroom.apply.upkeep import thaw
+from guestroom.apply.writes import limit_file
 from guestroom.cli.client import AgentClient
 from guestroom.errors import AgentError, GuestroomError, HostError
 from guestroom.kernelfs import KernelFiles
@@ -126,9 +128,9 @@ class Host:
         return int(self.files.read(f"{path}/{file}").split()[0])
 
     def set_limit(self, name: str, limit_bytes: int) -> OSError | None:
-        """The naive write: set a guest's limit past the agent; the kernel's answer."""
+        """The naive write: set a guest's limit past the agent; the kernel's answer (v2 has none, it kills)."""
         try:
-            self.files.write(f"{self.layout.guest(name)}/memory.limit_in_bytes", str(limit_bytes))
+            self.files.write(f"{self.layout.guest(name)}/{limit_file(self.layout.version)}", str(limit_bytes))
         except OSError as error:
             return error
         return None
@@ -159,10 +161,7 @@ class Host:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _thaw(self, name: str) -> None:
-        freezer = self.layout.freezer_of(name)
-        if freezer is not None:
-            with contextlib.suppress(OSError):
-                self.files.write(f"{freezer}/freezer.state", "THAWED")
+        thaw(self.files, self.layout, name)
 
     def _kill_left(self) -> None:
         """Processes that are still in this host's own cgroups are this host's own guests."""
