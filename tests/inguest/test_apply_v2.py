@@ -11,7 +11,6 @@ from tests.inguest.v2_cgroups import KILLED, MIB, Helper, Lab, ended_by, events,
 
 from guestroom.actions import Hold, LetGo, MakeGuest, OutcomeKind, SetLimit, SetWall
 from guestroom.apply import (
-    carry_out_all,
     drop_cache,
     make_applier,
     oom_killers,
@@ -193,16 +192,6 @@ def test_shrink_of_an_idle_guest_and_raise(lab: Lab) -> None:
     assert lab.applier.carry_out(limit(300 * MIB)).ok
     assert lab.number("a", "memory.max") == 300 * MIB
     helper.do(f"grow {64 * MIB} {MIB}")
-
-
-def test_busy_shrink_skips_the_rest(lab: Lab) -> None:
-    """Nobody grows on room that a refused shrink did not give."""
-    lab.applier.carry_out(make("a"))
-    lab.applier.carry_out(make("b"))
-    lab.helper("a").do(f"grow {64 * MIB} {MIB}")
-    outcomes = carry_out_all([limit(32 * MIB), limit(300 * MIB, name="b")], lab.applier)
-    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.BUSY, OutcomeKind.SKIPPED]
-    assert lab.number("b", "memory.max") == 200 * MIB
 
 
 def test_wall_shrink_never_kills(lab: Lab) -> None:

@@ -15,7 +15,6 @@ from v1_cgroups import MIB, Lab, made_lab, until
 from guestroom.actions import Hold, LetGo, MakeGuest, OutcomeKind, SetLimit, SetWall
 from guestroom.apply import (
     KernelApplier,
-    carry_out_all,
     drop_cache,
     move,
     oom_killers,
@@ -87,16 +86,6 @@ def test_busy_keeps_old_limit(lab: Lab, applier: KernelApplier) -> None:
     assert outcome.found_bytes == 200 * MIB
     assert lab.read("a", "memory.limit_in_bytes") == str(200 * MIB)
     assert "oom_kill 0" in lab.read("a", "memory.oom_control")
-
-
-def test_busy_shrink_skips_the_rest(lab: Lab, applier: KernelApplier) -> None:
-    """Nobody grows on room that a refused shrink did not give."""
-    applier.carry_out(make("a"))
-    applier.carry_out(make("b"))
-    lab.helper("a").do(f"grow {64 * MIB} {MIB}")
-    outcomes = carry_out_all([limit(32 * MIB), limit(300 * MIB, name="b")], applier)
-    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.BUSY, OutcomeKind.SKIPPED]
-    assert lab.read("b", "memory.limit_in_bytes") == str(200 * MIB)
 
 
 def test_wall_busy(lab: Lab, applier: KernelApplier) -> None:

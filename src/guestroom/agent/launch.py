@@ -14,22 +14,19 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 
-from guestroom import decide
-from guestroom.actions import MakeGuest, StartGuest, Verdict, VerdictKind
+from guestroom.actions import Verdict
 from guestroom.agent.care import Care
-from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.request import StartRequest, Understood, understand
-from guestroom.agent.room import Room, broken
+from guestroom.agent.reserve import Reservation
+from guestroom.agent.room import Room
 from guestroom.agent.session import Session
 from guestroom.agent.views import verdict_row
 from guestroom.errors import GuestroomError, HostError, LaunchError, NoRoomError, QmpError, UsageError
-from guestroom.facts import Accounting, GuestRecord, GuestState, Identity, Newcomer
+from guestroom.facts import GuestState, Identity
 from guestroom.guest import check_name
 from guestroom.ports import Machine, Monitor
 from guestroom.units import PAGE_BYTES, format_bytes
 
-_ATTEMPTS = 3
-"""How often admission is decided again from fresh facts when a shrink did not hold because a guest grew meanwhile."""
 _MONITOR_TRY_S = 0.5
 """How long one attempt to reach QEMU's monitor waits; between two the child and the client are looked at."""
 _RAM_TOLERANCE_BYTES = 256 * PAGE_BYTES
@@ -55,7 +52,9 @@ class Launch:
         wanted = understand(
             request.name, request.argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short
         )
-        verdict = await self._reserve(wanted, path)
+        reservation = Reservation(self.room, self.session)
+        verdict = await reservation.make(wanted, path)
+        self.care = reservation.care
         if self.care is None:
             self.session.emit({"event": "verdict"} | verdict_row(verdict))
             return None
@@ -75,138 +74,6 @@ class Launch:
                 raise UsageError(
                     f"process {pid} is not a child of the caller {self.request.peer_pid}", where=self.request.name
                 )
-
-    # --- room ------------------------------------------------------------------------------------------
-
-    async def _reserve(self, wanted: Understood, path: str) -> Verdict:
-        """Decide and make room; on success ``care`` is set, its cgroups exist and its limit holds."""
-        room, newcomer = self.room, wanted.newcomer
-        async with room.lock:
-            present = room.cares.get(newcomer.name)
-            if present is not None and present.recreation is not None:
-                return await self._come_back(present, wanted, path)
-            if present is not None:
-                raise UsageError(
-                    f"a guest named {newcomer.name!r} is under care already",
-                    where=newcomer.name,
-                    hint="choose another name, or stop it first (guestroom ps shows it)",
-                )
-            for _ in range(_ATTEMPTS):
-                verdict = await self._decide(wanted)
-                if verdict.kind is VerdictKind.REFUSE:
-                    break
-                if await self._make_room(wanted, verdict, path):
-                    return verdict
-            else:
-                verdict = _shrinks_failed(verdict)
-        self.deps.event("refused", newcomer.name, verdict.message, verdict_row(verdict))
-        return verdict
-
-    async def _decide(self, wanted: Understood) -> Verdict:
-        room, deps = self.room, self.deps
-        await room.look_at_all()
-        host = await room.host()
-        room.wall_bytes = host.wall_limit_bytes
-        burst = max(room.burst_bytes(), wanted.burst_bytes)
-        self._host, self._burst = host, burst
-        return decide.admit(
-            wanted.newcomer, room.guests(), host, deps.settings, deps.clock.monotonic(), burst_bytes=burst
-        )
-
-    async def _make_room(self, wanted: Understood, verdict: Verdict, path: str) -> bool:
-        """Carry the verdict's plan out; False (all put back) when a step did not hold."""
-        room, deps, newcomer = self.room, self.deps, wanted.newcomer
-        guests = room.guests()
-        budget = decide.budget(self._host, guests, deps.settings, newcomer=newcomer, burst_bytes=self._burst)
-        actions = decide.steps(
-            verdict.grants,
-            guests,
-            budget,
-            deps.settings,
-            newcomer=newcomer,
-            verdict=verdict,
-            now_s=deps.clock.monotonic(),
-        )
-        care = self._new_care(wanted, verdict, path)
-        await room.save(care)
-        outcomes = await room.transact(
-            f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget, care
-        )
-        if not broken(outcomes):
-            # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
-            self.care = room.cares[newcomer.name] = care
-            room.set_budget(budget)
-            kind = "squeezed" if verdict.kind is VerdictKind.SQUEEZE else "admitted"
-            deps.event(kind, newcomer.name, verdict.message, verdict_row(verdict))
-            return True
-        await self._forget(care, "a step of its admission did not hold")
-        await room.put_back(outcomes, budget, f"admitting {newcomer.name}")
-        return False
-
-    async def _come_back(self, care: Care, wanted: Understood, path: str) -> Verdict:
-        """A recreated guest returns under the grant that was kept for it."""
-        deps, room, grant = self.deps, self.room, care.recreation
-        assert grant is not None
-        limit = care.record.limit_bytes
-        fresh = self._new_care(wanted, None, path)
-        fresh.record = replace(
-            fresh.record,
-            grant_bytes=grant,
-            admitted_grant_bytes=grant,
-            limit_bytes=limit,
-            squeezed=grant < wanted.newcomer.need_bytes,
-            recreated_wall_s=deps.clock.wall(),
-        )
-        fresh.limit_bytes, fresh.recreated_s = limit, deps.clock.monotonic()
-        room.cares[care.name] = fresh
-        await room.save(fresh)
-        actions = (
-            MakeGuest(care.name, limit, grant, "it comes back recreated"),
-            StartGuest(care.name, grant, limit, "it comes back recreated"),
-        )
-        outcomes = await room.transact(f"recreate {care.name}", {"grant_bytes": grant}, actions)
-        if broken(outcomes):
-            await self._forget(fresh, "its cgroups could not be made")
-            raise LaunchError(f"{care.name} could not come back: {outcomes[0].detail}", where=care.name)
-        self.care = fresh
-        message = f"{care.name} is recreated with {format_bytes(grant)} of overhead"
-        deps.event("recreated", care.name, message, {"grant_bytes": grant, "limit_bytes": limit})
-        return _returned(wanted.newcomer, grant, limit, message)
-
-    def _new_care(self, wanted: Understood, verdict: Verdict | None, path: str) -> Care:
-        newcomer, deps = wanted.newcomer, self.deps
-        now_s = deps.clock.monotonic()
-        grant = verdict.grant_bytes if verdict is not None else newcomer.need_bytes
-        limit = verdict.limit_bytes if verdict is not None else newcomer.ram_charged_bytes + grant
-        record = GuestRecord(
-            name=newcomer.name,
-            state=GuestState.STARTING,
-            accounting=Accounting.SPLIT,
-            identity=None,
-            ram_bytes=newcomer.ram_bytes,
-            ram_charged_bytes=newcomer.ram_charged_bytes,
-            weight=newcomer.weight,
-            need_bytes=newcomer.need_bytes,
-            boot_floor_bytes=newcomer.boot_floor_bytes,
-            cap_bytes=newcomer.cap_bytes,
-            grant_bytes=grant,
-            admitted_grant_bytes=grant,
-            limit_bytes=limit,
-            overhead_peak_bytes=None,
-            started_wall_s=deps.clock.wall(),
-            policy=wanted.policy,
-            on_short=newcomer.on_short,
-            squeezed=verdict is not None and verdict.kind is VerdictKind.SQUEEZE,
-            recreatable=newcomer.recreatable,
-            recreate_need_bytes=newcomer.recreate_need_bytes,
-            fixed_overhead=wanted.fixed_overhead,
-            burst_bytes=wanted.burst_bytes,
-            qmp_path=path,
-            own_stop=wanted.prepared.own_stop,
-            ram_block_bytes=wanted.prepared.ram_block_bytes,
-        )
-        peaks = PeakWindow(deps.settings.peak_window_s)
-        return Care(record, now_s, peaks, limit_bytes=limit, session=self.session)
 
     # --- the guest itself ------------------------------------------------------------------------------
 
@@ -334,12 +201,8 @@ class Launch:
                     ticks = await self.deps.kernel(_ticks, machine, pid)
                     if ticks is not None:
                         await self.deps.kernel(machine.kill, pid, ticks, signal.SIGKILL)
-            await self._forget(care, "it never ran")
+            await self.room.retire(care, "it never ran")
             await self.room.divide_again(f"{care.name} never ran")
-
-    async def _forget(self, care: Care, why: str) -> None:
-        """Remove its cgroups and records; the caller holds the lock."""
-        await self.room.retire(care, why)
 
 
 def _is_readable(fd: int) -> bool:
@@ -352,43 +215,6 @@ def _ticks(machine: Machine, pid: int) -> int | None:
         return machine.start_ticks(pid)
     except HostError:
         return None
-
-
-def _returned(newcomer: Newcomer, grant: int, limit: int, message: str) -> Verdict:
-    """The verdict on a guest that comes back: its place was kept, nothing is decided again."""
-    squeezed = grant < newcomer.need_bytes
-    return Verdict(
-        kind=VerdictKind.SQUEEZE if squeezed else VerdictKind.ADMIT,
-        name=newcomer.name,
-        need_bytes=newcomer.need_bytes,
-        grant_bytes=grant,
-        limit_bytes=limit,
-        left_bytes=grant,
-        short_bytes=max(0, newcomer.need_bytes - grant),
-        short_of="overhead" if squeezed else "",
-        grants=(),
-        holders=(),
-        recreate=(),
-        advice=(),
-        message=message,
-    )
-
-
-def _shrinks_failed(verdict: Verdict) -> Verdict:
-    """Admission was decided but the guests kept growing into the room: refused, with the numbers."""
-    message = (
-        f"{verdict.name} is refused: {format_bytes(verdict.grant_bytes)} were decided for it, but the guests that "
-        f"were to give room grew meanwhile ({_ATTEMPTS} attempts)"
-    )
-    return replace(
-        verdict,
-        kind=VerdictKind.REFUSE,
-        message=message,
-        grants=(),
-        short_bytes=verdict.need_bytes,
-        short_of="overhead",
-        advice=("try again when the load has settled",),
-    )
 
 
 def error_line(error: GuestroomError) -> Mapping[str, object]:

@@ -2,7 +2,6 @@
 
 from guestroom.apply.cgroup1 import KernelApplier
 from guestroom.apply.cgroup2 import KernelApplier2
-from guestroom.apply.execute import carry_out_all, fault_point
 from guestroom.apply.processes import ProcessHandle, move, open_process, read_start_ticks
 from guestroom.apply.upkeep import (
     Report,
@@ -27,9 +26,7 @@ __all__ = [
     "SystemClock",
     "Write",
     "brake",
-    "carry_out_all",
     "drop_cache",
-    "fault_point",
     "lift",
     "make_applier",
     "move",

@@ -160,8 +160,7 @@ class _Refusing(SimGuest):
                 self.on_limit(path, int(value) < limit)
 
     def on_limit(self, path: str, is_shrink: bool) -> None:
-        """Called before a limit write takes effect."""
-        raise NotImplementedError
+        """Called before a limit write takes effect; raises ``OSError`` to refuse it. By itself it lets all pass."""
 
 
 class Stuck(_Refusing):
