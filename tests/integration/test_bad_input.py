@@ -586,7 +586,7 @@ def test_a_client_that_leaves_with_its_request_reserves_nothing(host: Host) -> N
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(host.socket)
             connection.sendall(request("POST", "/v1/start", *head, body=body))
-        assert until(lambda: child.poll() is not None or "gone" not in host.ps(), 30)
+        host.wait_for("not_started", "gone", timeout_s=30)
         assert until(lambda: list(host.ps()) == ["stands"], 30)
         child.kill()
 
