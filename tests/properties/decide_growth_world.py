@@ -18,8 +18,8 @@ from guestroom import decide
 from guestroom.actions import Action, SetLimit
 from guestroom.config import Settings, Sharing
 from guestroom.decide import Budget, Growth
-from guestroom.facts import GuestFacts
-from guestroom.testing.invariants import after, step_keeps
+from guestroom.facts import GuestFacts, Newcomer
+from guestroom.testing.invariants import after, plan_keeps, step_keeps
 
 
 @dataclass
@@ -33,6 +33,18 @@ class GrowthWorld(World):
     def budget(self) -> Budget:
         """The budget as the agent has it."""
         return decide.budget(self.host, self.present, self.settings)
+
+    def arrive(self, name: str, **wanted: Any) -> None:
+        """As in any world; ``test_decide_plans`` judges it."""
+        before = len(self.broken)
+        super().arrive(name, **wanted)
+        del self.broken[before:]
+
+    def again(self) -> None:
+        """As in any world; ``test_decide_plans`` judges it."""
+        before = len(self.broken)
+        super().again()
+        del self.broken[before:]
 
     def serve(self, grown: Mapping[str, int], *, meanwhile: Callable[[], None] | None = None) -> Growth:
         """Growth is decided and carried out; ``meanwhile`` happens between its two plans."""
@@ -69,6 +81,13 @@ class GrowthWorld(World):
         self._check_raises(found.actions, budget)
         self._judge(found.actions, budget, None)
         self._apply(found.actions)
+
+    def _judge(self, actions: tuple[Action, ...], budget: Budget, newcomer: Newcomer | None) -> None:
+        """As every plan; where the host wall is below what is promised nothing given can be raised again within P1."""
+        if budget.overcommitted_bytes or (isinstance(self.wall_bytes, int) and self.wall_bytes < budget.wall_bytes):
+            self.broken += plan_keeps(self.state(budget), actions)
+        else:
+            World._judge(self, actions, budget, newcomer)
 
     def _apply(self, actions: tuple[Action, ...]) -> None:
         for action in actions:

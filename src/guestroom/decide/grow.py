@@ -146,7 +146,8 @@ def grow(
     has = {stake.guest.name: stake.guest.grant_bytes for stake in growing}
     raisable = [stake for stake in growing if isinstance(stake.guest.limit_bytes, int)]
     first = has | spread(free, raisable, targets, budget.page_bytes)
-    last = spread(left, growing, targets, budget.page_bytes)
+    # Up to the wish: cuts that were made worth a write free more than was missing.
+    last = spread(left, growing, {stake.guest.name: stake.wish for stake in growing}, budget.page_bytes)
     last = {name: max(first[name], grant) for name, grant in last.items()}
     if all(last[name] == first[name] for name in has):
         cuts, last = {}, first
@@ -236,14 +237,14 @@ def _stake(guest: GuestFacts, budget: Budget, settings: Settings, now_s: float, 
     lent = round_up(min(has, claim_of(guest, settings, now_s, page, lent=True).floor_bytes), page)
     top = round_up(has, page)
     use = has if guest.overhead_bytes is None else guest.overhead_bytes
+    step = max(LEAST_STEP_BYTES, min(grown, budget.headroom_bytes))
     if runs(guest) and rules.may_grow(guest.overhead_bytes, has, MARGIN_BYTES):
-        step = max(LEAST_STEP_BYTES, min(grown, budget.headroom_bytes))
         most = None if guest.cap_bytes is None else round_down(guest.cap_bytes, page)
         hard = max(top, _within(round_up(use, page), most))
         wish = max(hard, _within(round_up(max(floor or 0, use + step), page), most))
         if wish - has >= worth(has):
             return Stake(guest, True, top, hard, wish, wish)
-    return Stake(guest, False, lent, lent, max(lent, min(top, round_up(use + LEAST_STEP_BYTES, page))), top)
+    return Stake(guest, False, lent, lent, max(lent, min(top, round_up(use + step, page))), top)
 
 
 def _within(size: int, most: int | None) -> int:
@@ -268,7 +269,9 @@ def _cuts(stakes: Sequence[Stake], targets: Mapping[str, int], left: int) -> dic
     worth a write, where the floor allows it, largest first and only as many as are needed: nobody ends up further
     below its fair share than the change that is left out everywhere else.
     """
-    missing = sum(max(0, targets[s.guest.name] - s.guest.grant_bytes) for s in stakes if s.grows) - left
+    raises = [targets[s.guest.name] - s.guest.grant_bytes for s in stakes if s.grows]
+    least = [worth(s.guest.grant_bytes) for s in stakes if s.grows]
+    missing = sum(rise for rise, enough in zip(raises, least, strict=True) if rise >= enough) - left
     due = sorted(
         ((s.guest.grant_bytes - targets[s.guest.name], s) for s in stakes if not s.grows),
         key=lambda item: (-item[0], -item[1].guest.grant_bytes, item[1].guest.name),
