@@ -42,6 +42,9 @@ BUSY_SWEEP_S = 0.1
 """While somebody is above its grant or held."""
 FREEZE_POLL_S = 0.001
 LOCK_POLL_S = 0.2
+DYING_S = 2.0
+"""How long a lock that is still held may be the dying agent's own: its pipe is closed before its lock, and with many
+threads it takes a while to end."""
 PRESSURE_REST_S = 0.005
 """Reclaim reports every 2 MiB it scans; one look answers for all within this time."""
 WALL_STEP_BYTES = 16 * MIB
@@ -110,6 +113,8 @@ class Alarm:
     _pressure_fd: int = field(default_factory=lambda: os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
     _unread: bytearray = field(default_factory=bytearray)
     _times: Times = field(default_factory=Times)
+    _parent: int = field(default_factory=os.getppid)
+    """The agent, as long as it lives: who has ended, with all its locks, is nobody's parent."""
     _watch: Watch = field(init=False)
     _events: EventAlarms | None = field(init=False, default=None)
     """What wakes it on v2, where there are no thresholds."""
@@ -322,9 +327,10 @@ class Alarm:
     def _left_alone(self, now_s: float) -> bool:
         """True when this process is done: a new agent is there, or nobody came and everything is freed."""
         self._times.lock_s = now_s + LOCK_POLL_S
-        if somebody_has_lock(self.layout):
-            return True
         assert self._times.lost_s is not None
+        if somebody_has_lock(self.layout):
+            dying = os.getppid() == self._parent and now_s - self._times.lost_s < DYING_S
+            return not dying
         if now_s - self._times.lost_s < self.agent_lost_s:
             return False
         fail_open(self._files, self.layout, self._watch.guests)
