@@ -274,8 +274,8 @@ class Ledger(Protocol):
         """The last ``limit`` guests that ended, oldest first."""
         ...
 
-    def begin(self, reason: str, inputs: str, actions: Sequence[Action]) -> int:
-        """Write a decision with its steps before they are carried out; return its number."""
+    def begin(self, reason: str, inputs: str, actions: Sequence[Action], newcomer: GuestRecord | None = None) -> int:
+        """Write a decision with its steps, and whom it lets in, before they are carried out; return its number."""
         ...
 
     def note(self, decision: int, outcome: Outcome, *, at_wall_s: float | None = None) -> None:

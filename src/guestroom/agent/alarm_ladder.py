@@ -21,8 +21,8 @@ from guestroom.units import MIB
 if TYPE_CHECKING:
     from guestroom.ports import Files
 
-ESSENTIAL_RUNGS = 16
-"""Registered before the guest is continued: 16 x 20 ms is what a start can bear."""
+WALL_RUNGS = 16
+"""Rungs below the host wall; a larger headroom gets a coarser step."""
 LADDER_RUNGS = 256
 """At most this many in all; a longer way up gets a coarser step."""
 STARTED_BYTES = 48 * MIB
@@ -37,24 +37,27 @@ def guest_rungs(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the usage thresholds of a guest's ``vmm``: the essential ones, then the rest, in the order to register.
 
-    Essential: from the grant up in steps while within grant + headroom. The rest: the few below the grant that
-    start-up memory in ``ram`` makes necessary, then the way up to ``overhead_limit_bytes`` (limit less RAM).
+    Registering takes 8-29 ms each, one after the other for one cgroup, so only two are waited for before the guest is
+    continued: where its overhead may first reach its grant (start-up memory lies in ``ram``), and the grant itself.
+    Once it is above, the alarm looks again and again by itself. The rest, there before the guest's kernel has booted:
+    up through the headroom, the few between, then the way up to ``overhead_limit_bytes`` (limit less RAM).
     """
     # Finer would only take longer to register: the kernel checks thresholds every 128 pages a CPU.
     step_bytes = max(step_bytes, MIB)
     first = max(step_bytes, grant_bytes // step_bytes * step_bytes)
     top = min(overhead_limit_bytes, grant_bytes + headroom_bytes)
-    essential = tuple(range(first, max(top, first) + 1, step_bytes))[:ESSENTIAL_RUNGS]
+    above = tuple(range(first + step_bytes, top + 1, step_bytes))[:WALL_RUNGS]
     below = range(first - step_bytes, max(0, first - STARTED_BYTES - step_bytes), -step_bytes)
-    room = LADDER_RUNGS - len(essential) - len(below) - 1
-    start = essential[-1] + step_bytes
+    essential = (below[-1], first) if below else (first,)
+    room = LADDER_RUNGS - len(above) - len(below) - 2
+    start = (above[-1] if above else first) + step_bytes
     coarse = step_bytes * max(1, -(-(overhead_limit_bytes - start) // (step_bytes * room)))
-    return essential, (*below, *range(start, overhead_limit_bytes + 1, coarse))
+    return essential, (*above, *below[:-1], *range(start, overhead_limit_bytes + 1, coarse))
 
 
 def wall_rungs(limit_bytes: int, headroom_bytes: int, step_bytes: int) -> tuple[int, ...]:
     """Return the host wall's usage thresholds: multiples of the step from limit - headroom up to the limit."""
-    coarse = step_bytes * max(1, -(-headroom_bytes // (step_bytes * ESSENTIAL_RUNGS)))
+    coarse = step_bytes * max(1, -(-headroom_bytes // (step_bytes * WALL_RUNGS)))
     first = max(coarse, (limit_bytes - headroom_bytes) // coarse * coarse)
     return tuple(range(first, limit_bytes + 1, coarse))
 

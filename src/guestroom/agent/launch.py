@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 
 from guestroom.actions import Verdict
@@ -42,6 +42,8 @@ class Launch:
         self.request = request
         self.session = session
         self.care: Care | None = None
+        self.continued = False
+        """From here on it runs: nothing that goes wrong later may end it."""
 
     async def run(self) -> Care | None:
         """Start the guest; returns it running, or None when it was refused. Raises ``GuestroomError`` for bad input."""
@@ -62,7 +64,8 @@ class Launch:
             await self._obtain(wanted, verdict, path)
         except BaseException:
             # Cancelled too: whatever ends the launch before the guest runs gives its room back.
-            await asyncio.shield(self._never_ran())
+            if not self.continued:
+                await asyncio.shield(self._never_ran())
             raise
         return self.care
 
@@ -88,7 +91,6 @@ class Launch:
             await deps.kernel(machine.put, helper, name, "vmm")
         await self.room.save(care)
         await deps.kernel(machine.put, pid, name, "ram")
-        self.room.tell_alarm(care)
         deps.fault("placed")
         argv = list(wanted.prepared.argv)
         self.session.emit({"event": "verdict"} | verdict_row(verdict) | {"argv": argv, "monitor": path})
@@ -100,8 +102,8 @@ class Launch:
             deps.fault("moved")
             if not await deps.alarms.armed(name, 5.0):
                 deps.event("alarm_late", name, "its alarms were not armed within 5 s; the sweep watches it")
-            await deps.kernel(machine.drop_cache, name, "ram")
             await self._continue(care, monitor, status)
+            await deps.kernel(machine.drop_cache, name, "ram")
         finally:
             await deps.kernel(monitor.close)
 
@@ -120,6 +122,7 @@ class Launch:
         deps.fault("durable")
         if ours:
             await deps.kernel(monitor.cont)
+        self.continued = True
         deps.fault("continued")
 
     @property
@@ -139,10 +142,8 @@ class Launch:
         deadline_s = deps.clock.monotonic() + deps.settings.start_timeout_s
         while True:
             try:
-                return await deps.kernel(deps.machine.monitor, path, _MONITOR_TRY_S)
+                return await self._unless_gone(deps.kernel(deps.machine.monitor, path, _MONITOR_TRY_S))
             except QmpError as error:
-                if self.session.gone.is_set():
-                    raise LaunchError("its run went away while it was starting", where=care.name) from error
                 if _is_readable(care.pidfd) or await deps.kernel(self._starved, care):
                     raise await self._died(care) from error
                 if deps.clock.monotonic() > deadline_s:
@@ -151,6 +152,21 @@ class Launch:
                         where=care.name,
                         hint="raise start_timeout_s in [timing] if this host is slow",
                     ) from error
+
+    async def _unless_gone(self, work: Coroutine[None, None, Monitor]) -> Monitor:
+        """Wait for a monitor, but not when its ``run`` went away: its name and room are wanted back at once."""
+        attempt, gone = asyncio.ensure_future(work), asyncio.ensure_future(self.session.gone.wait())
+        await asyncio.wait((attempt, gone), return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not self.session.gone.is_set():
+            return await attempt
+        attempt.add_done_callback(self._close_unused)
+        raise LaunchError("its run went away while it was starting", where=self._its_care.name)
+
+    def _close_unused(self, attempt: asyncio.Future[Monitor]) -> None:
+        """A monitor that came too late gives its place free, on a thread as all that blocks."""
+        if not attempt.cancelled() and attempt.exception() is None:
+            self.deps.threads.submit(attempt.result().close)
 
     def _starved(self, care: Care) -> bool:
         """With the OOM killer off a start that hits its limit sleeps there instead of failing."""

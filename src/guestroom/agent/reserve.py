@@ -83,7 +83,6 @@ class Reservation:
             now_s=deps.clock.monotonic(),
         )
         care = self._new_care(wanted, verdict, path)
-        await room.save(care)
         outcomes = await room.transact(
             f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget, care
         )
@@ -114,12 +113,11 @@ class Reservation:
         )
         fresh.limit_bytes, fresh.recreated_s = limit, deps.clock.monotonic()
         room.cares[care.name] = fresh
-        await room.save(fresh)
         actions = (
             MakeGuest(care.name, limit, grant, "it comes back recreated"),
             StartGuest(care.name, grant, limit, "it comes back recreated"),
         )
-        outcomes = await room.transact(f"recreate {care.name}", {"grant_bytes": grant}, actions)
+        outcomes = await room.transact(f"recreate {care.name}", {"grant_bytes": grant}, actions, None, fresh)
         if broken(outcomes):
             await room.retire(fresh, "its cgroups could not be made")
             raise LaunchError(f"{care.name} could not come back: {outcomes[0].detail}", where=care.name)

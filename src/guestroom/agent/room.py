@@ -94,7 +94,13 @@ class Room:
         if reading.overhead_bytes is None:
             return
         care.points.append(Point(reading.at_s, reading.overhead_bytes))
-        if care.peaks.add(reading.at_s, reading.overhead_bytes, reading.kernel_peak_bytes, reading.cache_bytes):
+        if care.peaks.add(
+            reading.at_s,
+            reading.overhead_bytes,
+            reading.kernel_peak_bytes,
+            reading.cache_bytes,
+            peak_is_old=reading.kernel_peak_is_old,
+        ):
             await self.deps.kernel(self.deps.machine.reset_peak, record.name, "vmm")
         peak = care.peaks.peak_bytes
         if peak != record.overhead_peak_bytes:
@@ -127,7 +133,8 @@ class Room:
             return ()
         deps, text, epoch = self.deps, json.dumps(inputs, default=str), self.epoch
         first = any(_written_first(action) for action in actions)
-        number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions))) if first else None
+        record = newcomer.record if newcomer is not None else None
+        number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record)) if first else None
         deps.fault("written")
         outcomes: list[Outcome] = []
         for action in actions:
@@ -165,6 +172,7 @@ class Room:
         if outcome.ok:
             if newcomer is not None and isinstance(action, MakeGuest):
                 self.cares[newcomer.name] = newcomer
+                self.tell_alarm(newcomer)  # its thresholds are registered while QEMU starts
             self._took(action)
         else:
             self.deps.event(

@@ -62,18 +62,21 @@ class KernelMachine:
             return ()
 
     def put(self, pid: int, name: str, part: str) -> None:
-        """Move a process into ``ram`` or ``vmm``, and on v1 into its freezer cgroup first.
+        """Move a process into ``ram`` or ``vmm``, and on v1 into its freezer cgroup first (each 4-12 ms: once).
 
         What stays behind in ``ram`` is its RAM, which v2 then protects from reclaim.
         """
         freezer = self._layout.freezer_of(name)
-        if freezer is not None and self._layout.version == 1:
+        if freezer is not None and self._layout.version == 1 and pid not in self._procs(freezer):
             move(self._files, freezer, pid)
         move(self._files, self._part(name, part), pid)
         if part == "vmm":
             report = protect_ram(self._files, self._layout, name)
             if not report.ok:
                 raise HostError(f"its RAM could not be protected: {report.detail}", where=report.path)
+
+    def _procs(self, path: str) -> list[int]:
+        return list(self._cgroups.read_procs(self._files, path))
 
     def inode(self, name: str) -> int:
         """Inode of the guest's cgroup."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Coroutine
 from types import TracebackType
@@ -25,6 +26,7 @@ from guestroom.errors import QmpError
 
 _Answer = TypeVar("_Answer")
 _RETRY_S = 0.01
+_LOOK_S = 0.001
 _CLOSE_S = 0.5
 """Time for a clean goodbye; a held QEMU gives none."""
 
@@ -102,6 +104,8 @@ class QmpClient:
     def _connect(self) -> None:
         """Connect, greet and negotiate; the socket may not exist yet, and QEMU may still be starting."""
         end_s = time.monotonic() + self.timeout_s
+        while not os.path.exists(self.path) and time.monotonic() + _RETRY_S < end_s:  # noqa: PTH110
+            time.sleep(_LOOK_S)  # a look is far cheaper than a client that finds no socket
         while True:
             client = QMPClient("guestroom")
             # What goes wrong is told once, by QmpError; the library would log each try of a QEMU that is starting.

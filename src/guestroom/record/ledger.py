@@ -82,9 +82,12 @@ class SqliteLedger:
 
     def put_guest(self, record: GuestRecord) -> None:
         """Write a guest's record in place of any it had."""
-        row = {"name": record.name, "state": record.state.value, "record": encode.record_to_json(record)}
         with self._database.write(f"recording guest {record.name}"):
-            self._database.run("put_guest", row)
+            self._put_guest(record)
+
+    def _put_guest(self, record: GuestRecord) -> None:
+        row = {"name": record.name, "state": record.state.value, "record": encode.record_to_json(record)}
+        self._database.run("put_guest", row)
 
     def get_guests(self) -> tuple[GuestRecord, ...]:
         """Every guest under care, by name."""
@@ -127,13 +130,15 @@ class SqliteLedger:
 
     # -- decisions ------------------------------------------------------------------------------------
 
-    def begin(self, reason: str, inputs: str, actions: Sequence[Action]) -> int:
-        """Write a decision with its steps before they are carried out; return its number."""
+    def begin(self, reason: str, inputs: str, actions: Sequence[Action], newcomer: GuestRecord | None = None) -> int:
+        """Write a decision with its steps, and whom it lets in, before they are carried out; return its number."""
         steps = [encode.action_to_json(action) for action in actions]
         with self._database.write("recording a decision"):
             number = self._put_decision(reason, inputs, self._clock.wall(), None)
             for position, action in enumerate(steps):
                 self._put_step(number, position, action, planned=True)
+            if newcomer is not None:
+                self._put_guest(newcomer)
         return number
 
     def note(self, decision: int, outcome: Outcome, *, at_wall_s: float | None = None) -> None:

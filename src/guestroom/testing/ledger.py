@@ -87,11 +87,13 @@ class MemoryLedger:
         self._check_open()
         return _last(self._ended, limit)
 
-    def begin(self, reason: str, inputs: str, actions: Sequence[Action]) -> int:
-        """Write a decision with its steps before they are carried out; return its number."""
+    def begin(self, reason: str, inputs: str, actions: Sequence[Action], newcomer: GuestRecord | None = None) -> int:
+        """Write a decision with its steps, and whom it lets in, before they are carried out; return its number."""
         self._check_write()
         steps = [_Step(action, planned=True) for action in actions]
         self._decided.append(_Decided(self._clock.wall(), reason, inputs, steps))
+        if newcomer is not None:
+            self.put_guest(newcomer)
         return len(self._decided)
 
     def note(self, decision: int, outcome: Outcome, *, at_wall_s: float | None = None) -> None:

@@ -60,3 +60,15 @@ def test_a_peak_is_never_below_a_sample_of_its_window(samples: list[int]) -> Non
     for number, sample in enumerate(samples):
         window.add(float(number), sample, None, None)
     assert (window.peak_bytes or 0) >= max(samples)
+
+
+def test_an_old_peak_of_the_kernel_is_a_bound_only() -> None:
+    """A peak that can't be reset (v2) and did not move says nothing of this window, but the truth is not above it."""
+    window = PeakWindow(600)
+    window.add(0.0, 60 * MIB, 311 * MIB, 0)
+    window.add(400.0, 50 * MIB, 311 * MIB, 0, peak_is_old=True)
+    window.add(800.0, 60 * MIB, 311 * MIB, 0, peak_is_old=True)
+    window.add(801.0, 65 * MIB, 311 * MIB, 0, peak_is_old=True)
+    assert window.peak_bytes == 75 * MIB - 5 * MIB
+    window.add(802.0, 310 * MIB, 311 * MIB, 0, peak_is_old=True)
+    assert window.peak_bytes == 311 * MIB
