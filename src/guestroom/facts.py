@@ -97,6 +97,8 @@ class OverheadReading:
     how: str
     kernel_peak_bytes: int | None = None
     """Overhead at the kernel's own peak of ``vmm`` since it was last reset; counts page cache."""
+    kernel_peak_is_old: bool = False
+    """That peak can't be reset (v2) and has not moved since the last reading: it only bounds what was missed."""
 
 
 @dataclass(frozen=True, slots=True)

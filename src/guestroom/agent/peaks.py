@@ -23,22 +23,30 @@ class PeakWindow:
         self._last: int | None = None
         self._largest_gap = 0
 
-    def add(self, at_s: float, overhead_bytes: int, kernel_peak_bytes: int | None, cache_bytes: int | None) -> bool:
+    def add(
+        self,
+        at_s: float,
+        overhead_bytes: int,
+        kernel_peak_bytes: int | None,
+        cache_bytes: int | None,
+        *,
+        peak_is_old: bool = False,
+    ) -> bool:
         """Take one sample in.
 
         ``kernel_peak_bytes`` is the overhead at the kernel's own peak since it was last reset (None: not
-        known), ``cache_bytes`` the page cache in the same cgroup. Returns True when a new half window
-        begins and the kernel's peak should be reset.
+        known), ``cache_bytes`` the page cache in the same cgroup; ``peak_is_old``: that peak can't be reset and was
+        there before the last sample. Returns True when a new half window begins and the kernel's peak should be reset.
         """
         if self._last is not None:
             self._largest_gap = max(self._largest_gap, overhead_bytes - self._last)
         self._last = overhead_bytes
         if kernel_peak_bytes is None:
             seen = overhead_bytes + self._largest_gap
-        elif cache_bytes is not None and cache_bytes <= _BLUR_BYTES:
+        elif not peak_is_old and cache_bytes is not None and cache_bytes <= _BLUR_BYTES:
             seen = max(overhead_bytes, kernel_peak_bytes)
         else:
-            # The kernel's peak counts page cache, so it is a bound from above on what was missed.
+            # The kernel's peak counts page cache or is of longer ago, so it is a bound on what was missed.
             seen = max(overhead_bytes, min(overhead_bytes + self._largest_gap, kernel_peak_bytes))
         if self._halves and at_s - self._halves[-1][0] < self.half_s:
             began_s, peak = self._halves[-1]

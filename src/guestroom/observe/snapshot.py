@@ -93,9 +93,21 @@ class KernelObserver:
         known = self._remember(name, ram)
         if known.folder_bytes is None:
             known.folder_bytes = self._folder(name, ram, vmm)
-        start = known.ram_start_bytes
-        if not self._cgroups.PEAK_CAN_BE_RESET:
-            vmm = known.with_new_peak(vmm)
+        old = not self._cgroups.PEAK_CAN_BE_RESET and not known.peak_moved(vmm)
+        reading = self._told_apart(name, known, (ram, vmm), ram_charged_bytes, pid, ram_block_bytes)
+        return replace(reading, kernel_peak_is_old=old)
+
+    def _told_apart(
+        self,
+        name: str,
+        known: _Known,
+        pair: tuple[MemoryReading, MemoryReading],
+        ram_charged_bytes: int,
+        pid: int | None,
+        ram_block_bytes: tuple[int, ...],
+    ) -> OverheadReading:
+        """Overhead from these readings, with RAM counted in smaps where it may have left ``ram``."""
+        (ram, vmm), start = pair, known.ram_start_bytes
         if not ram_wandered(ram, ram_charged_bytes, start):
             return split_overhead(name, ram, vmm, ram_charged_bytes, ram_start_bytes=start)
         if known.still_all_there(ram, vmm):
@@ -108,7 +120,7 @@ class KernelObserver:
             if before is None or after is None or abs(after - before) > tolerance_bytes(max(after, before)):
                 counted = None
             elif after > before:
-                ram, vmm = ram_again, replace(vmm_again, peak_bytes=vmm.peak_bytes)
+                ram, vmm = ram_again, vmm_again
         known.remember_count(ram, vmm, all_there=counted == ram_charged_bytes)
         return split_overhead(name, ram, vmm, ram_charged_bytes, counted, ram_start_bytes=start)
 
@@ -240,17 +252,11 @@ class _Known:
     _counted: tuple[int, int] | None = None
     """Charges of ``ram`` and ``vmm`` (its largest since) when smaps showed all RAM there; None: it did not."""
 
-    def with_new_peak(self, vmm: MemoryReading) -> MemoryReading:
-        """``vmm`` with its peak only where the kernel's moved since the last look: else it tells of longer ago.
-
-        So what is kept is "the peak since the last look" on both versions, as long as it is a new record; a lower one
-        is left to the samples.
-        """
-        peak = vmm.peak_bytes
-        if peak is None or peak <= self._peak_bytes:
-            return replace(vmm, peak_bytes=None)
-        self._peak_bytes = peak
-        return vmm
+    def peak_moved(self, vmm: MemoryReading) -> bool:
+        """True where the kernel's peak of ``vmm`` is a new record since the last look; else it tells of longer ago."""
+        moved = vmm.peak_bytes is not None and vmm.peak_bytes > self._peak_bytes
+        self._peak_bytes = max(self._peak_bytes, vmm.peak_bytes or 0)
+        return moved
 
     def remember_count(self, ram: MemoryReading, vmm: MemoryReading, *, all_there: bool) -> None:
         """Keep what a count in smaps showed."""
