@@ -15,7 +15,7 @@ from guestroom.units import KIB, Limit, Unlimited
 if TYPE_CHECKING:
     from guestroom.ports import Programs
 
-VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+VIRSH = ("virsh", "-q")
 TIMEOUT_S = 5.0
 """libvirt answers within tens of milliseconds, unless something else has the domain's lock."""
 

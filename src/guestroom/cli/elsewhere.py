@@ -24,13 +24,20 @@ from guestroom.observe.snapshot import KernelObserver
 from guestroom.ports import Applier, Clock, Files, Programs, Ran
 from guestroom.units import Limit
 
+_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+    "LIBVIRT_DEFAULT_URI": "qemu:///system",
+}
+"""What programs are given: nothing of the agent's own but where they are and, for virsh, where libvirt listens."""
+
 
 class RealPrograms:
     """``ports.Programs`` on this machine."""
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Ran:
         """Run one to its end. Raises ``HostError`` where it is not there or takes too long (it is killed then)."""
-        env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LC_ALL": "C"}
+        env = _ENVIRONMENT | {key: os.environ[key] for key in ("PATH", "LIBVIRT_DEFAULT_URI") if key in os.environ}
         try:
             done = subprocess.run(
                 list(argv),
@@ -137,6 +144,11 @@ class ElsewhereMachine(KernelMachine):
             if self.start_ticks(place.identity.pid) == place.identity.start_ticks:
                 return (place.identity.pid,)
         return ()
+
+    def inode(self, name: str) -> int:
+        """Inode of the guest's cgroup; of an adopted one as it was when it came under care."""
+        place = self._places.get(name)
+        return super().inode(name) if place is None else place.identity.cgroup_inode
 
     def remove(self, name: str) -> None:
         """Remove an ended guest's cgroups; an adopted one's are not ours, it is only forgotten."""

@@ -14,7 +14,7 @@ from guestroom.observe import procfs
 from guestroom.ports import Files, Programs
 from guestroom.units import KIB, UNLIMITED, Limit
 
-VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+VIRSH = ("virsh", "-q")
 NO_LIMIT_KIB = 9007199254740991
 TIMEOUT_S = 10.0
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
