@@ -27,6 +27,9 @@ missing_packages() {
     command -v gcc >/dev/null || echo gcc
     [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib64/libc.a ] || echo libc6-dev
     command -v make >/dev/null || echo make
+    # A real libvirtd, in which the tests adopt a domain.
+    [ -x /usr/sbin/libvirtd ] || command -v libvirtd >/dev/null || echo libvirt-daemon-system
+    command -v virsh >/dev/null || echo libvirt-clients
     find_python >/dev/null || echo python3 python3-venv
 }
 

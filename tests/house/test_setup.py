@@ -54,7 +54,7 @@ def test_without_apt_what_is_missing_is_listed(tmp_path: Path) -> None:
     """Where nothing can be installed, set-up fails with one list of packages and the command that installs them."""
     done = run_setup(tmp_path / "checkout", bare_path(tmp_path / "bin"))
     assert done.returncode == 1
-    for package in ("qemu-system-x86", "qemu-utils", "busybox-static", "gcc", "make"):
+    for package in ("qemu-system-x86", "qemu-utils", "busybox-static", "gcc", "make", "libvirt-clients"):
         assert package in done.stderr
     assert "as root: apt-get install --no-install-recommends" in done.stderr
     assert not (tmp_path / "checkout" / ".venv").exists()
