@@ -117,8 +117,6 @@ class Settings:
     """What a guest keeps above its floor when it gives room back: a load that swings by less moves no grant."""
     giveback_step: Percent = Percent(2500)
     """The most one step takes, as a share of the grant (but at least 16 MiB)."""
-    wait_timeout_s: float = 3600.0
-    """How long a newcomer waits for room, where its start does not say."""
     warn_before_s: float = 600.0
     """Time left to a guest's wall at which a warning is raised."""
     cgroup: str = "guestroom"

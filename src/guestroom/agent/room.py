@@ -30,9 +30,10 @@ from guestroom.actions import (
 )
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
+from guestroom.agent.folders import Folders
 from guestroom.decide import Budget
 from guestroom.decide.trend import Point
-from guestroom.errors import GuestroomError, HostError, LedgerError, VanishedError
+from guestroom.errors import GuestroomError, LedgerError, VanishedError
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
 from guestroom.units import UNLIMITED, Limit, format_bytes
 
@@ -51,9 +52,7 @@ class Room:
         """Counts raises that were made beside a running plan, which makes that plan void."""
         self.taking_bytes = 0
         """Room that a step in flight takes: not free, though no grant shows it yet."""
-        self.leftovers: dict[str, int | None] = {}
-        """Ended guests whose cgroups could not be removed yet, with the inode that is ours."""
-        self.told_leftovers: set[str] = set()
+        self.folders = Folders(deps)
         self.walls_hit = 0
         """How often a guest was seen waiting at its limit; the goal is 0."""
         self.unsettled = False
@@ -324,30 +323,7 @@ class Room:
             os.close(care.pidfd)
             care.pidfd = None
         identity = care.record.identity
-        await self._remove(name, identity.cgroup_inode if identity is not None else None)
-
-    async def clear_leftovers(self) -> None:
-        """Remove cgroups of ended guests that could not be removed at once."""
-        for name in sorted(self.leftovers.keys() - set(self.cares)):
-            await self._remove(name, self.leftovers.pop(name))
-
-    async def _remove(self, name: str, inode: int | None) -> None:
-        """Remove the folder that is ours; another's under the same name is left alone (P9)."""
-        deps, known = self.deps, name in self.told_leftovers
-        try:
-            if inode is not None and await deps.kernel(deps.machine.inode, name) != inode:
-                deps.event("foreign", name, f"the folder of {name} was made anew by somebody else; it is left alone")
-                return
-            await deps.kernel(deps.machine.remove, name)
-        except VanishedError:
-            pass
-        except HostError as error:
-            self.leftovers[name] = inode
-            if not known:
-                self.told_leftovers.add(name)
-                deps.event("not_removed", name, f"its cgroups could not be removed yet: {error.line()}")
-            return
-        self.told_leftovers.discard(name)
+        await self.folders.remove(name, identity.cgroup_inode if identity is not None else None)
 
     def limits_moved(self) -> bool:
         """Whether the kernel has another limit than the one set: somebody else wrote it."""

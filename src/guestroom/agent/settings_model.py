@@ -284,9 +284,6 @@ class TimingSection(Section):
         1,
         "How long a guest must have room to spare before each step in which it gives some back.",
     )
-    wait_timeout_s: float = _seconds(
-        "wait_timeout_s", _D.wait_timeout_s, 1, "How long a new guest waits for room, where its start does not say."
-    )
     warn_before_s: float = _seconds(
         "warn_before_s", _D.warn_before_s, 1, "How long before a guest would reach its limit a warning is raised."
     )

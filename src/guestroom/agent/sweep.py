@@ -50,7 +50,7 @@ class Sweep:
         await self.adopted.tend()
         deps.flush()
         await self.growing.look()
-        await room.clear_leftovers()
+        await room.folders.try_again(room.cares)
         if room.unsettled:
             async with room.lock:
                 await room.divide_again("an earlier division could not be written down")

@@ -60,7 +60,6 @@ recreate_interval_s = 1800
 reading_keep_s = 5
 runaway_after_s = 30
 giveback_after_s = 90
-wait_timeout_s = 600
 warn_before_s = 300
 
 [guests.db]
@@ -102,7 +101,6 @@ FULL_SETTINGS = Settings(
     giveback_after_s=90.0,
     giveback_keep_bytes=48 * MIB,
     giveback_step=Percent(1000),
-    wait_timeout_s=600.0,
     warn_before_s=300.0,
     guests={
         "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP),
@@ -208,7 +206,6 @@ def test_600m_is_refused_with_both_readings() -> None:
         ("host", "on_runaway", '"kill"', '"hold", "stop", "wall"'),
         ("host", "giveback_step", '"0%"', "percentage"),
         ("host", "giveback_step", "25", "percentage"),
-        ("timing", "wait_timeout_s", "0", "seconds, from 1"),
         ("timing", "settle_s", "-1", "seconds, from 0"),
         ("timing", "settle_s", "nan", "seconds"),
         ("timing", "settle_s", "inf", "seconds"),
