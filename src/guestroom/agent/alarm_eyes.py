@@ -101,9 +101,8 @@ class Eyes2:
             try:
                 kernel_bytes = _stat(path, text, "kernel")
             except ReadError:
-                # Before 5.18: an upper bound of it.
-                file_bytes = _stat(path, text, "file") - _stat(path, text, "shmem")
-                kernel_bytes = max(0, self.usage(leaf) - _stat(path, text, "anon") - file_bytes)
+                # Before 5.18: all that is neither anonymous nor file (which has shmem in it), an upper bound.
+                kernel_bytes = max(0, self.usage(leaf) - _stat(path, text, "anon") - _stat(path, text, "file"))
             pinned_bytes += max(0, kernel_bytes - _stat(path, text, "slab_reclaimable"))
         return pinned_bytes
 

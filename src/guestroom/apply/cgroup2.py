@@ -23,7 +23,15 @@ from guestroom.apply.writes2 import (
     SUBTREE_FILE,
     THAWED,
 )
-from guestroom.errors import BusyError, InvalidWriteError, ReadBackError, ReadError, VanishedError, from_write
+from guestroom.errors import (
+    BusyError,
+    HostError,
+    InvalidWriteError,
+    ReadBackError,
+    ReadError,
+    VanishedError,
+    from_write,
+)
 from guestroom.layout import Layout
 from guestroom.units import MIB, UNLIMITED, Limit, format_bytes, round_down
 
@@ -132,13 +140,20 @@ def settle_freezer(files: Files, folder: str) -> None:
     """Thaw a cgroup unless a hold of it is meant, which its brake says (a hold sets it before it freezes).
 
     The alarm may hold or let go at the same moment, so the brake is looked at again after each write: what is left
-    standing is what the brake says.
+    standing is what the brake says. Raises ``HostError`` when that could not be done in five tries.
     """
+    failure: HostError | None = None
     for _ in range(SETTLE_TRIES):
-        held = is_braked(files, folder)
-        write_text(files, f"{folder}/{FREEZE_FILE}", FROZEN if held else THAWED)
-        if is_braked(files, folder) == held:
-            return
+        try:
+            held = is_braked(files, folder)
+            write_text(files, f"{folder}/{FREEZE_FILE}", FROZEN if held else THAWED)
+            if is_braked(files, folder) == held:
+                return
+        except HostError as error:
+            # Standing still for no reason is worse than a second try.
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def is_braked(files: Files, folder: str) -> bool:
