@@ -1,7 +1,6 @@
-"""libvirt's domains, asked through ``virsh``: which process one is, and which limit libvirt has for it.
+"""libvirt's domains, asked through ``virsh``: which process one is.
 
-libvirt owns the monitor of its guests (a QMP socket serves one client), so nothing here talks to QEMU. Sizes are
-KiB; 9007199254740991 KiB stands for no limit (``VIR_DOMAIN_MEMORY_PARAM_UNLIMITED``, libvirt-domain.h).
+libvirt owns the monitor of its guests (a QMP socket serves one client), so nothing here talks to QEMU.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ import re
 from guestroom.errors import HostError, InputError
 from guestroom.observe import procfs
 from guestroom.ports import Files, Programs
-from guestroom.units import KIB, UNLIMITED, Limit
 
 VIRSH = ("virsh", "-q")
-NO_LIMIT_KIB = 9007199254740991
 TIMEOUT_S = 10.0
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
-_HARD = re.compile(r"^hard_limit\s*:\s*(\S+)\s*$", re.ASCII | re.MULTILINE)
 
 
 def check_domain(name: str) -> str:
@@ -54,26 +50,13 @@ def domain_pid(files: Files, programs: Programs, name: str) -> int:
     return found[0]
 
 
-def hard_limit(programs: Programs, name: str) -> Limit:
-    """What libvirt says of a running domain's limit. Raises ``HostError``."""
-    said = _ask(programs, name, "memtune", "--live")
-    match = _HARD.search(said)
-    if match is None:
-        raise HostError(f"virsh memtune said {said[:120]!r}, without a hard_limit", where=name)
-    if match[1] == "unlimited":
-        return UNLIMITED
-    if not match[1].isdecimal():
-        raise HostError(f"virsh memtune said hard_limit {match[1][:40]!r}, which is no number", where=name)
-    return UNLIMITED if int(match[1]) >= NO_LIMIT_KIB else int(match[1]) * KIB
-
-
 def _has_uuid(argv: tuple[str, ...], uuid: str) -> bool:
     return any(one in ("-uuid", "--uuid") and other == uuid for one, other in itertools.pairwise(argv))
 
 
-def _ask(programs: Programs, name: str, command: str, *options: str) -> str:
+def _ask(programs: Programs, name: str, command: str) -> str:
     """One ``virsh`` command about a domain; its text without the end of line."""
-    done = programs.run((*VIRSH, command, f"--domain={name}", *options), TIMEOUT_S)
+    done = programs.run((*VIRSH, command, f"--domain={name}"), TIMEOUT_S)
     if done.code != 0:
         raise HostError(
             f"virsh {command} failed: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.code}'}",

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from guestroom.agent.alarm_wire import ForgetOp, GuestOp, PingOp, WallOp, from_line, parse_op, to_line
+from guestroom.agent.alarm_wire import AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, from_line, parse_op, to_line
 from guestroom.errors import AgentError
+from guestroom.facts import Identity
 
 GUEST = {
     "op": "guest",
@@ -21,6 +22,31 @@ GUEST = {
     "step_bytes": 4096,
 }
 WALL = {"op": "wall", "path": "/m", "limit_bytes": 3, "headroom_bytes": 2, "guard_bytes": 1}
+
+
+ADOPTED = {
+    "op": "adopted",
+    "name": "a",
+    "boot_id": "b",
+    "inode": 1,
+    "pid": 2,
+    "start_ticks": 3,
+    "cgroup": "/m/a",
+    "freezer": "/f/a",
+    "killer": True,
+    "held": True,
+}
+
+
+def test_an_adopted_guest_is_read() -> None:
+    """Who it is, where, and what was there; unknown killer and no freezer are None, not guessed."""
+    identity = Identity("b", 1, 2, 3)
+    assert parse_op(json.dumps(ADOPTED)) == AdoptedOp("a", identity, "/m/a", "/f/a", True, held=True)
+    bare = ADOPTED | {"freezer": None, "killer": None, "held": False}
+    assert parse_op(json.dumps(bare)) == AdoptedOp("a", identity, "/m/a", None, None, held=False)
+    for key, value in (("pid", "2"), ("inode", None), ("start_ticks", -1), ("cgroup", ""), ("boot_id", 7)):
+        with pytest.raises(AgentError, match=key):
+            parse_op(json.dumps(ADOPTED | {key: value}))
 
 
 def test_every_op_is_read() -> None:
