@@ -57,7 +57,7 @@ MASKS = {
     "event": re.compile(r"^ *[0-9]+(?=  [0-9]{4}-)"),
     "wait": re.compile(r"(?<=again in )[0-9]+(?= s\b)"),
 }
-WITH_SOCKET = ("run", "ps", "plan", "events", "release", "doctor")
+WITH_SOCKET = ("run", "adopt", "ps", "plan", "events", "release", "doctor")
 SENTINEL = "@@docs-block-done"
 PATIENCE_S = 30.0
 

@@ -213,7 +213,7 @@ class Room:
         lent = sum(
             max(0, care.reading.overhead_bytes - care.record.grant_bytes)
             for care in self.cares.values()
-            if care.reading is not None and care.reading.overhead_bytes is not None
+            if care.record.adoption is None and care.reading is not None and care.reading.overhead_bytes is not None
         )
         return self.budget.headroom_bytes - lent
 

@@ -9,7 +9,7 @@ from guestroom.actions import Verdict
 from guestroom.agent.care import Care
 from guestroom.config import Settings
 from guestroom.decide import Budget
-from guestroom.facts import HostFacts
+from guestroom.facts import Accounting, HostFacts
 from guestroom.units import UNLIMITED, Limit
 
 
@@ -71,11 +71,12 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
 
 def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int) -> dict[str, object]:
     """The host, its budget by terms, and what is promised and used."""
-    overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in cares]
-    grants = sum(care.record.grant_bytes for care in cares)
+    under_wall = [care for care in cares if care.record.accounting is Accounting.SPLIT]
+    overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in under_wall]
+    grants = sum(care.record.grant_bytes for care in under_wall)
     lent = sum(
         max(0, overhead - care.record.grant_bytes)
-        for care, overhead in zip(cares, overheads, strict=True)
+        for care, overhead in zip(under_wall, overheads, strict=True)
         if overhead is not None
     )
     return {
