@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tests.integration.conftest import MakeHost
-from tests.integration.test_launch import firmware, run_firmware, running, until
+from tests.integration.test_launch import firmware, room_is_back, run_firmware, running, until
 
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
@@ -62,8 +62,7 @@ def test_twenty_starting_at_once(make_host: MakeHost) -> None:
         process.terminate()
     for process in processes:
         assert process.wait(30) == 0
-    assert until(lambda: not host.ps(), 30)
-    sums_hold(host)
+    assert until(lambda: room_is_back(host), 30)
 
 
 def test_limits_are_shared_again_at_every_start_and_stop(make_host: MakeHost) -> None:
