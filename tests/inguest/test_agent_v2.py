@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.inguest.v2_cgroups import events
 
+from guestroom.errors import GuestroomError
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
 from guestroom.lab.vm import Machine, Vm
@@ -184,3 +186,59 @@ def test_interrupted_shrink_is_thawed_by_the_next_agent() -> None:
         assert until(lambda: "frozen 0" in host.files.read(f"{host.layout.guest('A')}/cgroup.events"), 20)
         assert alive(a)
         assert host.events("thawed")
+
+
+GROWTH = """
+[host]
+reserve = "800MiB"
+headroom = "200MiB"
+guard = "64MiB"
+[sizing]
+policy = "openshift"
+[timing]
+settle_s = 0
+sweep_s = 0.5
+"""
+
+
+@pytest.mark.timeout(400)
+def test_growing_guest_takes_room_and_is_held_before_the_wall() -> None:
+    """A that grows takes B's unused room and lives; with none left it is held, and goes on when B stops."""
+    with hosted(GROWTH) as host:
+        a, b = run(host, "A"), run(host, "B")
+        assert until(lambda: running(host, "A")() and running(host, "B")())
+        b.grow(150 * MIB, "own", timeout_s=120)
+        grant = host.ps()["A"]["grant_bytes"]
+        stop = threading.Event()
+
+        def grow() -> None:
+            for number in range(60):
+                if stop.is_set():
+                    return
+                with contextlib.suppress(GuestroomError):
+                    a.grow(16 * MIB, f"step{number}", timeout_s=120)
+
+        grower = threading.Thread(target=grow)
+        grower.start()
+        try:
+            held = host.wait_for("held", "A", timeout_s=120)
+        finally:
+            stop.set()
+        row = host.ps()["A"]
+        print(f"\nheld: grant {grant / MIB:.0f} > {row['grant_bytes'] / MIB:.0f} MiB; {held['message']}")
+        began_s = time.monotonic()
+        still = until(lambda: "frozen 1" in host.files.read(f"{host.layout.guest('A')}/cgroup.events"), 10)
+        asked = host.files.read(f"{host.layout.guest('A')}/cgroup.freeze")
+        print(f"still after {time.monotonic() - began_s:.2f} s more; told: {held['numbers']}")
+        assert still, f"cgroup.freeze is {asked}"
+        wall = host.files.read(f"{host.layout.memory}/memory.events.local")
+        assert events(wall)["max"] == events(wall)["oom_kill"] == 0, "it met the wall"
+        assert events(host.files.read(f"{host.layout.guest('A')}/memory.events.local"))["max"] == 0, "it met its limit"
+        assert row["grant_bytes"] > grant, "it got nothing of what B left unused"
+        assert alive(b)
+        b.stop()
+        host.wait_for("let_go", "A", timeout_s=60)
+        grower.join(120)
+        assert alive(a)
+        assert kills(host) == 0
+        assert host.files.read(f"{host.layout.vmm('A')}/memory.high").strip() == "max"

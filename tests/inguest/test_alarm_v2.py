@@ -141,22 +141,67 @@ def test_page_cache_holds_nobody(lab: Lab) -> None:
     asyncio.run(play())
 
 
-def test_brakes_stand_while_it_watches_only(lab: Lab) -> None:
-    """Brakes are set at limit - guard on the wall and every guest, move with them, and go when the alarm ends."""
+def test_wires_are_above_use_and_there_while_it_watches_only(lab: Lab) -> None:
+    """Wires wait where grants and headroom end, go up as they are tripped and down again, and go with the alarm."""
 
     async def play() -> None:
+        helper = lab.helper("a")
         async with alarmed(lab) as heard:
-            wall = 2 * GRANT + HEADROOM - GUARD
-            assert await until(lambda: lab.read("", "memory.high") == str(wall))
-            assert await until(lambda: lab.read("a", "memory.high") == str(LIMIT - GUARD))
-            heard.client.guest("a", 0, 1, GRANT, LIMIT + 64 * MIB)
-            assert await until(lambda: lab.read("a", "memory.high") == str(LIMIT + 64 * MIB - GUARD))
-            heard.client.wall(2 * GRANT + HEADROOM, HEADROOM, GUARD // 2)
-            assert await until(lambda: lab.read("b", "memory.high") == str(LIMIT - GUARD // 2))
+            assert await until(lambda: lab.read("", "memory.high") == str(2 * GRANT))
+            assert await until(lambda: lab.read("a", "memory.high") == str(GRANT))
+            await asyncio.to_thread(helper.do, f"grow {GRANT + 20 * MIB} {MIB}")
+            await heard.one("over")
+            assert await until(lambda: lab.number("a", "memory.high") > lab.number("a", "memory.current"))
+            await asyncio.to_thread(helper.do, "shrink")
+            assert await until(lambda: lab.read("a", "memory.high") == str(GRANT))
+            heard.client.guest("a", 0, 1, GRANT + 32 * MIB, LIMIT)
+            assert await until(lambda: lab.read("a", "memory.high") == str(GRANT + 32 * MIB))
             heard.client.forget("b")
             assert await until(lambda: lab.read("b", "memory.high") == "max")
         for name in ("", "a", "b"):
             assert lab.read(name, "memory.high") == "max"
+
+    asyncio.run(play())
+
+
+def test_passing_a_grant_is_told_at_once(lab: Lab) -> None:
+    """A guest that passes its grant between two sweeps is told at once, not at the next sweep a second later."""
+
+    async def play() -> None:
+        helper = lab.helper("a")
+        async with alarmed(lab) as heard:
+            waits = []
+            await asyncio.to_thread(helper.do, f"grow {GRANT - 12 * MIB} {MIB}")
+            for _ in range(5):
+                await asyncio.sleep(0.2)
+                told = len(heard.of("over"))
+                began_s = time.monotonic()
+                await asyncio.to_thread(helper.do, f"grow {GRANT} {MIB}")
+                assert await until(lambda told=told: len(heard.of("over")) > told)
+                waits.append(time.monotonic() - began_s)
+                within = len(heard.of("within"))
+                await asyncio.to_thread(helper.do, "shrink")
+                assert await until(lambda within=within: len(heard.of("within")) > within)
+            print(f"\ntold, growing included, after {sorted(round(wait * 1000) for wait in waits)} ms")
+
+    asyncio.run(play())
+
+
+def test_neighbour_within_its_grant_is_not_braked(lab: Lab) -> None:
+    """While A stands held with the headroom gone, B takes all of its own grant, programs and page cache included."""
+
+    async def play() -> None:
+        runaway, neighbour = lab.helper("a"), lab.helper("b")
+        async with alarmed(lab) as heard:
+            runaway.tell(f"grow {800 * MIB} {MIB}")
+            await heard.one("held")
+            began_s = time.monotonic()
+            await asyncio.to_thread(neighbour.do, f"grow {GRANT - 16 * MIB} {MIB}")
+            await asyncio.to_thread(neighbour.do, f"cache /big-file {64 * MIB}")
+            took_s = time.monotonic() - began_s
+            print(f"\nthe neighbour took its grant in {took_s:.2f} s")
+            assert took_s < 10
+            assert lab.kills("") == 0
 
     asyncio.run(play())
 

@@ -143,8 +143,9 @@ class Alarm:
             now_s = time.monotonic()
             if look or now_s >= self._times.sweep_s:
                 self._watch.look()
-                calm_s = SWEEP_S if self._events is None else self._events.sweep_s
-                self._times.sweep_s = now_s + (min(BUSY_SWEEP_S, calm_s) if self._watch.anybody_over else calm_s)
+                if self._events is not None and now_s >= self._times.sweep_s:
+                    self._events.sweep()
+                self._times.sweep_s = now_s + (BUSY_SWEEP_S if self._watch.anybody_over else SWEEP_S)
             if self._watch.freezing:
                 self._watch.settle()
             if self._times.lost_s is not None and now_s >= self._times.lock_s and self._left_alone(now_s):

@@ -1,122 +1,154 @@
-"""What wakes the alarm on cgroup v2: ``memory.events``, and brakes that make it speak in time.
+"""What wakes the alarm on cgroup v2: tripwires of ``memory.high``, heard through ``memory.events``.
 
-v2 has no usage thresholds, but ``memory.high`` is one: whoever takes memory beyond it raises a ``high`` event, and is
-slowed down besides (hardly, under a large cgroup: the sleep grows with the square of the overrun relative to it,
-mm/memcontrol.c ``calculate_high_delay``). It is set at the limit less the guard, on the host wall and on each guest,
-which is where somebody is about to be held. The kernel reports events of one file at most every 10 ms
-(CGROUP_FILE_NOTIFY_MIN_INTV). What comes before that point, such as a guest passing its grant, is seen by the sweep,
-which is faster here than on v1.
+v2 has no usage thresholds. But whoever takes memory beyond ``memory.high`` raises a ``high`` event, which is polled
+for. It also reclaims and is slowed down, and a cgroup that lives above it evicts the very programs it runs, again and
+again: a neighbour within its grant stood still for half a minute (seen). So it is never left below use: it is a wire at
+the next rung above, moved up the moment it was tripped, which makes it the ladder that v1 has. Kernel memory trips it
+too.
+The kernel reports events of one file at most every 10 ms (CGROUP_FILE_NOTIFY_MIN_INTV).
 """
 
 from __future__ import annotations
 
 import os
 import select
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guestroom.agent.alarm_eyes import Eyes2
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.apply.upkeep2 import brake
+from guestroom.errors import HostError
 from guestroom.layout import Layout
+from guestroom.units import MIB
 
 if TYPE_CHECKING:
     from guestroom.ports import Files
 
-SWEEP_S = 0.05
-SWEEP_PER_GUEST_S = 0.001
-"""A look costs about 20 microseconds a guest: so it takes 2 % of a CPU, however many there are."""
+WALL_STEP_BYTES = 16 * MIB
+
+
+@dataclass(slots=True)
+class Wire:
+    """One cgroup's tripwire."""
+
+    folder: str
+    fd: int
+    """Its ``memory.events``."""
+    first_bytes: int = 0
+    """Below this nobody needs to be woken."""
+    limit_bytes: int = 0
+    step_bytes: int = WALL_STEP_BYTES
+    at_bytes: int | None = None
+    """Where it is; None: nowhere."""
+
+    def next(self, usage_bytes: int) -> int | None:
+        """The rung it belongs on: a quarter step above use at least, so that growth meanwhile does not pass it.
+
+        None at the limit: meeting that is an event of its own.
+        """
+        above = (usage_bytes + self.step_bytes // 4) // self.step_bytes * self.step_bytes + self.step_bytes
+        at_bytes = max(self.first_bytes, above)
+        return at_bytes if at_bytes < self.limit_bytes else None
 
 
 class EventAlarms:
-    """The files that are polled: the wall's and each guest's ``memory.events``, which count for everything below."""
+    """The wires of the wall (named None) and of each guest, and the files that are polled for them.
+
+    ``memory.events`` counts for everything below, so a guest's limit or brake wakes through it as well.
+    """
 
     def __init__(
         self, files: Files, layout: Layout, epoll: select.epoll, on_error: Callable[[str | None, str], None]
     ) -> None:
-        """``on_error`` is told a guest's name (None: the wall) and what went wrong, on any thread."""
+        """``on_error`` is told a guest's name (None: the wall) and what went wrong."""
         self._files = files
         self._layout = layout
+        self._eyes = Eyes2(files, layout)
         self._epoll = epoll
         self._on_error = on_error
-        self._fds: dict[str | None, int] = {}
-        """By guest's name; the wall's under None, as everywhere here."""
-        self._limits: dict[str | None, int] = {}
-        self._guard_bytes = 0
-        self._brakes: dict[str | None, int | None] = {}
-        """Where each brake is, or is about to be, set."""
-        self._braking = threading.Lock()
-
-    @property
-    def sweep_s(self) -> float:
-        """Seconds between two looks while nothing wakes the alarm."""
-        return max(SWEEP_S, len(self._fds) * SWEEP_PER_GUEST_S)
+        self._wires: dict[str | None, Wire] = {}
 
     def wall(self, op: WallOp) -> None:
-        """Listen to the wall, and set all brakes anew where the guard changed."""
-        self._listen(None, op.path)
-        self._limits[None] = op.limit_bytes
-        changed = self._guard_bytes != op.guard_bytes
-        self._guard_bytes = op.guard_bytes
-        self._brake(list(self._limits) if changed else [None])
+        """Be woken from where the headroom begins."""
+        self._stretch(None, op.path, op.limit_bytes - op.headroom_bytes, op.limit_bytes, WALL_STEP_BYTES)
 
     def guest(self, op: GuestOp) -> bool:
-        """Listen to a guest. True where it is new."""
-        new = self._listen(op.name, op.memory_path)
-        self._limits[op.name] = op.limit_bytes
-        self._brake([op.name])
-        return new
+        """Be woken from where its grant ends. True where it is new."""
+        first_bytes = op.ram_charged_bytes + op.grant_bytes
+        return self._stretch(op.name, op.memory_path, first_bytes, op.limit_bytes, op.step_bytes)
 
     def forget(self, name: str) -> None:
-        """Listen to a guest no longer; it goes on without a brake."""
-        self._silence(name)
-        if self._limits.pop(name, None) is not None:
-            self._brake([name])
-
-    def _silence(self, name: str | None) -> None:
-        fd = self._fds.pop(name, None)
-        if fd is not None:
-            self._epoll.unregister(fd)
-            os.close(fd)
+        """Listen to a guest no longer; it goes on without a wire."""
+        wire = self._wires.pop(name, None)
+        if wire is not None:
+            self._silence(wire)
+            self._write(name, None)
 
     def took(self, fd: int) -> bool:
-        """True if ``fd`` is one of these; it is read, so that it wakes again only for news."""
-        names = [name for name, known in self._fds.items() if known == fd]
-        try:
-            if names:
+        """True if ``fd`` is one of these. It is read, so that it wakes again only for news, and the wire moved up."""
+        for name, wire in self._wires.items():
+            if wire.fd != fd:
+                continue
+            try:
                 os.pread(fd, 4096, 0)
-        except OSError:
-            # Its cgroup is gone: it would wake for ever.
-            self._silence(names[0])
-        return bool(names)
-
-    def _listen(self, name: str | None, folder: str) -> bool:
-        if name in self._fds:
-            return False
-        path = f"{folder}/memory.events"
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            self._on_error(name, f"not armed: {path}: {error.strerror}")
+            except OSError:
+                # Its cgroup is gone: it would wake for ever.
+                self._silence(wire)
+            else:
+                self._tune(name, wire)
             return True
-        # Only what changes after a first reading is news.
-        os.pread(fd, 4096, 0)
-        self._epoll.register(fd, select.EPOLLPRI)
-        self._fds[name] = fd
-        return True
+        return False
 
-    def _brake(self, names: list[str | None]) -> None:
-        """Set brakes to where they belong now, on a thread: the kernel reclaims within the write where use is above."""
-        for name in names:
-            limit_bytes = self._limits.get(name)
-            at_bytes = None if limit_bytes is None else max(0, limit_bytes - self._guard_bytes)
-            if self._brakes.get(name) != at_bytes:
-                self._brakes[name] = at_bytes
-                threading.Thread(target=self._write, args=(name,), name=f"brake {name}", daemon=True).start()
+    def sweep(self) -> None:
+        """Move wires down after use that fell."""
+        for name, wire in self._wires.items():
+            self._tune(name, wire)
 
-    def _write(self, name: str | None) -> None:
-        """Of several threads the last one writes what is meant."""
-        with self._braking:
-            report = brake(self._files, self._layout, name, self._brakes.get(name))
+    def _stretch(self, name: str | None, folder: str, first_bytes: int, limit_bytes: int, step_bytes: int) -> bool:
+        wire = self._wires.get(name)
+        new = wire is None
+        if wire is None:
+            path = f"{folder}/memory.events"
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                self._on_error(name, f"not armed: {path}: {error.strerror}")
+                return True
+            # Only what changes after a first reading is news.
+            os.pread(fd, 4096, 0)
+            self._epoll.register(fd, select.EPOLLPRI)
+            wire = self._wires[name] = Wire(folder, fd)
+        wire.first_bytes, wire.limit_bytes, wire.step_bytes = max(0, first_bytes), limit_bytes, step_bytes
+        self._tune(name, wire)
+        return new
+
+    def _tune(self, name: str | None, wire: Wire) -> None:
+        """Put a wire where it belongs; within the ladder one that is a step too high may stay: use goes up and down."""
+        if wire.fd < 0:
+            return
+        try:
+            at_bytes = wire.next(self._eyes.usage(wire.folder))
+        except HostError as error:
+            # It may be going away this very moment; the sweep comes again.
+            self._on_error(name, f"its use could not be read: {error.line()}")
+            return
+        if at_bytes == wire.at_bytes:
+            return
+        down_bytes = 0 if at_bytes is None or wire.at_bytes is None else wire.at_bytes - at_bytes
+        if 0 < down_bytes <= wire.step_bytes and at_bytes != wire.first_bytes:
+            return
+        wire.at_bytes = at_bytes
+        self._write(name, at_bytes)
+
+    def _write(self, name: str | None, at_bytes: int | None) -> None:
+        report = brake(self._files, self._layout, name, at_bytes)
         if not report.ok:
-            self._on_error(name, f"no brake: {report.detail}")
+            self._on_error(name, f"no wire: {report.detail}")
+
+    def _silence(self, wire: Wire) -> None:
+        if wire.fd >= 0:
+            self._epoll.unregister(wire.fd)
+            os.close(wire.fd)
+            wire.fd = -1

@@ -68,11 +68,11 @@ def _switch_on(files: Files, path: str) -> bool:
 
 
 def brake(files: Files, layout: Layout, name: str | None, at_bytes: int | None) -> Report:
-    """Slow down who takes memory while guest ``name`` (None: the host wall) is charged more than ``at_bytes``.
+    """Raise a ``high`` event when guest ``name`` (None: the host wall) comes to be charged more than ``at_bytes``.
 
-    Each time it raises a ``high`` event, which is what it is for: it gives the alarm time, it is not a place to live
-    at. ``None`` takes it off; a cgroup that is gone is fine. Blocks for as long as reclaim takes where use is above.
-    This is not the brake of a hold, which is on the guest's ``vmm``.
+    Who takes memory above it is also slowed down and made to reclaim, and with little page cache evicts the programs it
+    runs: it is no place to live at, so whoever sets it moves it on. ``None`` takes it off; a cgroup that is gone is
+    fine. Blocks for as long as reclaim takes where use is above. This is not the brake of a hold, which is on ``vmm``.
     """
     folder = layout.memory if name is None else layout.guest(check_name(name))
     if layout.version == 1:
