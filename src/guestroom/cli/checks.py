@@ -166,7 +166,7 @@ def check_ksm(files: Files) -> Check:
 def check_libvirt() -> Check:
     """Whether libvirt is there (its guests count against the budget)."""
     path = shutil.which("virsh")
-    found = "installed; its guests count against the budget and can be adopted" if path else "not installed (not needed)"
+    found = "installed; its guests count against the budget, or adopt them" if path else "not installed (not needed)"
     return Check("libvirt", Level.OK, found)
 
 
