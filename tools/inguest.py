@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import os
 import re
+import select
 import shlex
 import shutil
 import subprocess
@@ -213,7 +214,7 @@ def argv(kernel: Path, initrd: Path, disks: Iterable[Path]) -> list[str]:
     words = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(RAM_MIB)]
     words += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
     words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd)]
-    words += ["-append", "console=ttyS0 quiet cgroup_no_v1=all panic=-1 mitigations=off"]
+    words += ["-append", "console=ttyS0 loglevel=3 cgroup_no_v1=all panic=-1 mitigations=off"]
     for number, disk in enumerate(disks):
         words += ["-drive", f"if=none,id=d{number},file={disk},format=raw,snapshot=on,cache=unsafe"]
         words += ["-device", f"virtio-blk-pci,drive=d{number}"]
@@ -223,31 +224,35 @@ def argv(kernel: Path, initrd: Path, disks: Iterable[Path]) -> list[str]:
 def watch(words: list[str]) -> int:
     """Run the guest, pass on what it says, return the code it ends with."""
     code: int | None = None
-    began_s = time.monotonic()
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        rest = b""
-        while process.poll() is None or rest:
-            chunk = process.stdout.read(1 << 16)
-            if chunk is None:
-                time.sleep(0.05)
-            *lines, rest = (rest + (chunk or b"")).split(b"\n")
-            if chunk == b"" and rest:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                text = line.decode(errors="replace").rstrip("\r")
-                print(text, flush=True)
-                if text.startswith(MARK):
-                    code = int(text.removeprefix(MARK))
-            if time.monotonic() - began_s > TIMEOUT_S:
-                process.kill()
-                print(f"inguest: no end after {TIMEOUT_S} s", file=sys.stderr)
-                return 1
+        try:
+            for line in lines(process.stdout.fileno(), time.monotonic() + TIMEOUT_S):
+                print(line, flush=True)
+                if line.startswith(MARK):
+                    code = int(line.removeprefix(MARK))
+        except TimeoutError:
+            process.kill()
+            print(f"inguest: no end after {TIMEOUT_S} s", file=sys.stderr)
+            return 1
     if code is None:
         print(f"inguest: the guest ended (QEMU {process.returncode}) without a result", file=sys.stderr)
         return 1
     return code
+
+
+def lines(fd: int, end_s: float) -> Iterator[str]:
+    """Lines of ``fd`` until it is closed, the last one also without its end. Raises ``TimeoutError``."""
+    rest = b""
+    while True:
+        if not select.select([fd], [], [], max(0.0, end_s - time.monotonic()))[0]:
+            raise TimeoutError
+        chunk = os.read(fd, 1 << 16)
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole if chunk or not rest else [*whole, rest]:
+            yield line.decode(errors="replace").rstrip("\r")
+        if not chunk:
+            return
 
 
 def main() -> int:
