@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from guestroom.config import OnRunaway, Settings
-from guestroom.facts import GuestFacts
+from guestroom.decide.floor import JOINT_MARGIN_BYTES
+from guestroom.facts import Accounting, GuestFacts
 from guestroom.units import format_bytes
 
 
@@ -38,13 +39,15 @@ def runaway(guest: GuestFacts, held_for_s: float, settings: Settings) -> Runaway
     """
     if not guest.held:
         return None
-    over = None if guest.overhead_bytes is None else max(0, guest.overhead_bytes - guest.grant_bytes)
+    allowed = guest.grant_bytes - (JOINT_MARGIN_BYTES if guest.accounting is Accounting.JOINT else 0)
+    over = None if guest.overhead_bytes is None else max(0, guest.overhead_bytes - allowed)
     own = settings.guest(guest.name).on_runaway
     choice = settings.on_runaway if own is None else own
     told = f"it has been held for {held_for_s:.0f} s"
     if over is None:
         return Runaway(guest.name, OnRunaway.HOLD, None, held_for_s, None, f"{told} and what it uses is unknown")
-    told += f", {format_bytes(over)} above its grant of {format_bytes(guest.grant_bytes)}"
+    what = "its grant" if allowed == guest.grant_bytes else "its grant less a margin"
+    told += f", {format_bytes(over)} above {what} of {format_bytes(guest.grant_bytes)}"
     if choice is OnRunaway.HOLD or not over:
         return Runaway(guest.name, OnRunaway.HOLD, over, held_for_s, None, told)
     left = settings.runaway_after_s - held_for_s

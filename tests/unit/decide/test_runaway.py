@@ -6,6 +6,7 @@ import pytest
 
 from guestroom.config import GuestSettings, OnRunaway
 from guestroom.decide import runaway
+from guestroom.facts import Accounting
 
 from .samples import M, guest, settings
 
@@ -22,6 +23,15 @@ def test_it_is_held_until_its_time_is_over(choice: OnRunaway) -> None:
     assert (before.choice, before.left_s, before.over_bytes) == (OnRunaway.HOLD, 1.0, 100 * M)
     assert (after.choice, after.left_s, after.held_for_s) == (choice, None, 60.0)
     assert "100.0 MiB above its grant of 400.0 MiB" in after.reason
+
+
+def test_an_adopted_guest_runs_away_within_its_margin() -> None:
+    """It is held one margin before its grant, so from there on it counts; below that margin it is no runaway."""
+    chosen = settings(on_runaway=OnRunaway.STOP, runaway_after_s=60.0)
+    for use, choice in ((369 * M, OnRunaway.STOP), (368 * M, OnRunaway.HOLD)):
+        found = runaway(guest("A", use_bytes=use, held=True, accounting=Accounting.JOINT), 60.0, chosen)
+        assert found is not None
+        assert found.choice is choice
 
 
 def test_by_default_it_is_held_without_end() -> None:
