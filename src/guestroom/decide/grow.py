@@ -239,7 +239,8 @@ def _stake(guest: GuestFacts, budget: Budget, settings: Settings, now_s: float, 
     use = has if guest.overhead_bytes is None else guest.overhead_bytes
     step = max(LEAST_STEP_BYTES, min(grown, budget.headroom_bytes))
     if runs(guest) and rules.may_grow(guest.overhead_bytes, has, MARGIN_BYTES):
-        most = None if guest.cap_bytes is None else round_down(guest.cap_bytes, page)
+        cap = guest.need_bytes if guest.fixed_overhead else guest.cap_bytes
+        most = None if cap is None else round_down(cap, page)
         hard = max(top, _within(round_up(use, page), most))
         wish = max(hard, _within(round_up(max(floor or 0, use + step), page), most))
         if wish - has >= worth(has):
