@@ -32,7 +32,14 @@ DEFAULT_STATE = "/var/lib/guestroom"
 
 @click.command()
 @click.option("--config", "config_path", help="Settings file [default: /etc/guestroom/config.toml if it is there].")
-@click.option("--socket", "socket_path", default=DEFAULT_SOCKET, show_default=True, help="Where to listen.")
+@click.option(
+    "--socket",
+    "socket_path",
+    envvar="GUESTROOM_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="Where to listen.",
+)
 @click.option("--state", "state_dir", default=DEFAULT_STATE, show_default=True, help="Where the ledger is kept.")
 @click.option("--check", is_flag=True, help="Only check the settings file.")
 @json_option

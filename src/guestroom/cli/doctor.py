@@ -12,7 +12,14 @@ from guestroom.kernelfs import KernelFiles
 
 
 @click.command()
-@click.option("--socket", "socket_path", default=DEFAULT_SOCKET, show_default=True, help="The agent's socket.")
+@click.option(
+    "--socket",
+    "socket_path",
+    envvar="GUESTROOM_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The agent's socket.",
+)
 @click.option("--cgroup", default="guestroom", show_default=True, help="Name of guestroom's parent cgroup.")
 @click.option("--qemu", default="qemu-system-x86_64", show_default=True, help="The QEMU to look at.")
 @click.option("--boot", "kernel", type=click.Path(exists=True, dir_okay=False), help="Also boot this kernel under KVM.")
