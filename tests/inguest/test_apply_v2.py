@@ -242,7 +242,8 @@ def test_hold_and_let_go(lab: Lab) -> None:
     assert outcome.ok
     assert "frozen 1" in lab.read("a", "cgroup.events")
     before = lab.number("a", "memory.current")
-    assert not until(lambda: lab.number("a", "memory.current") > before, 0.3)
+    # Per-CPU charge stock may still be booked; the helper itself takes a MiB at a time.
+    assert not until(lambda: lab.number("a", "memory.current") >= before + MIB, 0.3)
     assert before < 200 * MIB, "it was done before it was held: the test proves nothing"
     assert lab.applier.carry_out(LetGo("a", "test")).ok
     assert lab.read("a", "vmm/memory.high") == "max"

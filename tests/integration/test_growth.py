@@ -112,7 +112,8 @@ def test_the_guest_that_breaks_formulas_lives(make_host: MakeHost, image: GuestI
         time.sleep(0.02)
     assert vm.alive(10) is None
     assert calm.alive() is None
-    assert highest > 130 * MIB, f"the load was no load: {highest >> 20} MiB"
+    grown = [event for event in host.events("grown") if event["guest"] == "wild"]
+    assert highest > 130 * MIB or grown, f"the load was no load: {highest >> 20} MiB"
     assert refusals(host) == [0, 0, 0]
     assert vm.signs.verified > 100
 

@@ -141,7 +141,8 @@ class House:
     def from_files(self, ram_bytes: int) -> int:
         """Overhead by hand: unreclaimable of both less RAM."""
         both = [self.charge("ram"), self.charge("vmm")]
-        return sum(part["total_rss"] + part["total_shmem"] + part["kmem"] for part in both) - ram_bytes
+        # Kernel memory of the whole guest: that of the two folders themselves is charged to the one above them.
+        return sum(part["total_rss"] + part["total_shmem"] for part in both) + self.charge("")["kmem"] - ram_bytes
 
     def clean(self) -> None:
         """End only our own processes and remove the folders."""

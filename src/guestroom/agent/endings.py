@@ -105,11 +105,21 @@ class Endings:
             self.deps.alarms.forget(care.name)
             care.before_stop, care.stopping_s = care.record.state, self.deps.clock.monotonic()
             care.record = replace(care.record, state=GuestState.STOPPING)
-            if care.record.held:
-                await self.let_go(care, "its user ends it")
+            await self.free_to_end(care, "its user ends it")
 
-    def still_there(self, care: Care) -> None:
+    async def free_to_end(self, care: Care, reason: str) -> None:
+        """Let a held guest go so that it can end; the caller holds the lock and has told the alarms to forget it.
+
+        It may run into its wall while it ends. With the killer off it would wait there for ever, deaf to its user; so
+        the kernel may end it then.
+        """
+        if care.record.held:
+            await self.deps.kernel(lambda: self.deps.machine.killers([care.name], enabled=True, wall=False))
+            await self.let_go(care, reason)
+
+    async def still_there(self, care: Care) -> None:
         """A guest that was told to end and did not (``-no-shutdown``) is watched again."""
+        await self.deps.kernel(lambda: self.deps.machine.killers([care.name], enabled=False, wall=False))
         care.record = replace(care.record, state=care.before_stop or GuestState.RUNNING)
         care.before_stop = care.stopping_s = None
         self.room.tell_alarm(care)
@@ -121,8 +131,7 @@ class Endings:
             return False
         care.recreation = action.grant_bytes
         deps.alarms.forget(care.name)
-        if care.record.held:
-            await self.let_go(care, action.reason)
+        await self.free_to_end(care, action.reason)
         care.send(
             {
                 "event": "recreate",

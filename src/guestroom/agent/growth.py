@@ -177,7 +177,7 @@ class Growing:
         self.deps.event("runaway", care.name, found.reason, {"over_bytes": found.over_bytes})
         async with self.room.lock:
             self.deps.alarms.forget(care.name)
-            await self.endings.let_go(care, found.reason)
+            await self.endings.free_to_end(care, found.reason)
             if found.choice is OnRunaway.STOP:
                 care.before_stop, care.stopping_s = care.record.state, now_s
                 care.record = replace(care.record, state=GuestState.STOPPING)

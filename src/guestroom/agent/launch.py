@@ -115,14 +115,17 @@ class Launch:
         ours = care.record.own_stop and status in ("prelaunch", "paused")
         paused = status in ("prelaunch", "paused") and not care.record.own_stop
         state = GuestState.PAUSED if paused else GuestState.RUNNING
-        care.record = replace(care.record, state=state, started_wall_s=deps.clock.wall())
+        began_wall_s = deps.clock.wall()
         care.started_s = deps.clock.monotonic()
         await self.room.look(care)
-        await self.room.save(care)
+        running = replace(care.record, state=state, started_wall_s=began_wall_s)
+        await deps.durable(lambda book: book.put_guest(running))
         deps.fault("durable")
         if ours:
             await deps.kernel(monitor.cont)
         self.continued = True
+        # Shown as running only now; its grant may have moved meanwhile.
+        care.record = replace(care.record, state=state, started_wall_s=began_wall_s)
         deps.fault("continued")
 
     @property

@@ -69,7 +69,7 @@ class Sweep:
             self.endings.noticed(care)
             return
         if care.stopping_s is not None and now_s - care.stopping_s > settings.stop_timeout_s:
-            self.endings.still_there(care)
+            await self.endings.still_there(care)
         await self._wall(care)
 
     async def _wall(self, care: Care) -> None:
