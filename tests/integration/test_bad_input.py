@@ -90,13 +90,13 @@ def host(shared: Host) -> Iterator[Host]:
     yield shared
     if not until(lambda: as_before(picture(shared), before)):
         assert picture(shared) == before
+    assert "Traceback" not in shared.log()
 
 
 def as_before(now: dict[str, Any], before: dict[str, Any]) -> bool:
     """Everything the same; of descriptors not more (one in use for a moment before may be closed by now)."""
     same = {key: value for key, value in now.items() if key != "descriptors"}
     return same == {key: before[key] for key in same} and now["descriptors"] <= before["descriptors"]
-    assert "Traceback" not in shared.log()
 
 
 def shell(command: Sequence[str | bytes], redirect: str = "") -> Done:
