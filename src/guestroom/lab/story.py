@@ -85,9 +85,8 @@ class Story:
 
     def start(self, name: str, *options: str) -> Vm:
         """Start a guest the guestroom way and wait until it beats and its I/O was verified."""
-        self.screen.say(
-            f"guest {name} starts: guestroom run --name {name} {' '.join(options)} -- qemu-system-x86_64 ..."
-        )
+        words = " ".join(("guestroom run --name", name, *options, "-- qemu-system-x86_64 ..."))
+        self.screen.say(f"guest {name} starts: {words}")
         vm = self.host.run(self.host.machine(name, self.image), *options)
         if not self.waiting(lambda: vm.wait_alive(0.5), BOOT_S, lambda: vm.process.poll() is not None):
             raise StoryError(f"guest {name} did not come alive: {vm.stderr()} {vm.signs.lines[-3:]}")
@@ -101,7 +100,7 @@ class Story:
             missing = A_OVERHEAD_BYTES - self.overhead("A")
             if missing < MIB:
                 break
-            a.grow(missing // MIB * MIB, f"load{number}")
+            a.grow(missing // MIB * MIB, f"load{number}", threads=2)
             time.sleep(0.3)
         self.expect("A's overhead in total", self.overhead("A"), A_OVERHEAD_BYTES, slack=8 * MIB)
 
