@@ -130,7 +130,7 @@ class Libvirt:
         """Have the domain's QEMU take memory, through libvirt: its monitor is libvirt's."""
         command = (
             f'{{"execute":"object-add","arguments":{{"qom-type":"memory-backend-ram","id":"{identity}",'
-            f'"size":{size_bytes},"prealloc":true}}}}'
+            f'"size":{size_bytes},"prealloc":true,"prealloc-threads":2}}}}'
         )
         done = self.virsh("qemu-monitor-command", name, command)
         assert done.returncode == 0, done.stderr
