@@ -1,3 +1,5 @@
+"""The settings file: what is taken, and every error told with its line."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Where a key stands in a TOML text, so that an error can name its line."""
+
 from __future__ import annotations
 
 import tomllib

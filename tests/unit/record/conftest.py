@@ -1,3 +1,5 @@
+"""Ledgers of every kind, for one suite that holds all of them to the same contract."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""The database file: its pragmas, its locks, and what it does when it can not be opened."""
+
 from __future__ import annotations
 
 import sqlite3

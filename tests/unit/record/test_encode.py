@@ -1,3 +1,5 @@
+"""Actions, outcomes and records as JSON text and back, unchanged."""
+
 from __future__ import annotations
 
 import json

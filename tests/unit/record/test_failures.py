@@ -1,3 +1,5 @@
+"""What SQLite and the system say, as errors that name the file and what to do."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""The contract of a ledger: what was written is there, in order, and nothing else."""
+
 from __future__ import annotations
 
 import sqlite3

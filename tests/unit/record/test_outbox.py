@@ -1,3 +1,5 @@
+"""What may be written late waits in order, is bounded, and tells what it dropped."""
+
 from __future__ import annotations
 
 import threading

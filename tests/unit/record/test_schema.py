@@ -1,3 +1,5 @@
+"""A fresh schema equals a migrated one, old ones are brought up, newer ones are refused."""
+
 from __future__ import annotations
 
 import sqlite3

@@ -1,3 +1,5 @@
+"""The state folder: made private, locked by one agent, refused with a reason."""
+
 from __future__ import annotations
 
 import os

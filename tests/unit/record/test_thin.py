@@ -1,3 +1,5 @@
+"""Readings are thinned without losing a change that matters."""
+
 from __future__ import annotations
 
 import pytest
