@@ -9,7 +9,7 @@ from guestroom.actions import Grant, Holder, Verdict, VerdictKind
 from guestroom.config import OnShort, Settings
 from guestroom.decide import advice, rules
 from guestroom.decide.budget import Budget, budget, under_wall
-from guestroom.decide.claims import claim_of, claim_of_newcomer, divide_room, limit_bytes, need_bytes
+from guestroom.decide.claims import claim_of, claim_of_newcomer, divide_room, limit_bytes, need_bytes, roomy
 from guestroom.decide.divide import Claim, Division
 from guestroom.decide.floor import floor_bytes
 from guestroom.decide.recreate import victims
@@ -51,8 +51,12 @@ class _Case:
         """The division in which the newcomer gets at least ``least``; ``instead`` replaces others' claims."""
         page = self.budget.page_bytes
         own = claim_of_newcomer(self.newcomer, self.settings, least, page, cap_bytes=cap_bytes)
-        full, lent = ([*self._claims(lent=lent, instead=instead or {}), own] for lent in (False, True))
-        return divide_room(self.budget, full, lent)
+        full, lent = (self._claims(lent=lent, instead=instead or {}) for lent in (False, True))
+        clear = [
+            claim if instead and guest.name in instead else roomy(claim, guest, self.budget)
+            for claim, guest in zip(full, self.guests, strict=True)
+        ]
+        return divide_room(self.budget, [*clear, own], [*full, own], [*lent, own])
 
     def _claims(self, *, lent: bool, instead: Mapping[str, Claim]) -> list[Claim]:
         page = self.budget.page_bytes

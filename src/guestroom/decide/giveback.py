@@ -25,10 +25,10 @@ from guestroom.actions import Action
 from guestroom.config import Settings
 from guestroom.decide import rules
 from guestroom.decide.budget import Budget, under_wall
-from guestroom.decide.claims import claim_of
+from guestroom.decide.claims import MARGIN_BYTES, claim_of
 from guestroom.decide.divide import Claim, divide
 from guestroom.decide.floor import floor_bytes, unsettled_s
-from guestroom.decide.grow import MARGIN_BYTES, Stake, room_bytes, runs, set_grant, spread, worth
+from guestroom.decide.grow import Stake, room_bytes, runs, set_grant, spread, worth
 from guestroom.facts import GuestFacts
 from guestroom.units import MIB, format_bytes, round_up
 

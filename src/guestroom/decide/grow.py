@@ -24,7 +24,7 @@ from guestroom.actions import Action, SetLimit
 from guestroom.config import Settings
 from guestroom.decide import rules
 from guestroom.decide.budget import Budget, under_wall
-from guestroom.decide.claims import claim_of, least_bytes, limit_bytes
+from guestroom.decide.claims import MARGIN_BYTES, claim_of, least_bytes, limit_bytes
 from guestroom.decide.divide import Claim, divide
 from guestroom.decide.floor import floor_bytes
 from guestroom.facts import GuestFacts, GuestState
@@ -32,8 +32,6 @@ from guestroom.units import MIB, format_bytes, round_down, round_up
 
 LEAST_STEP_BYTES = 16 * MIB
 """Room given beyond the use: what a heavy overlay write load takes in 5 ms (measured on QEMU 7.2, TCG)."""
-MARGIN_BYTES = 4 * MIB
-"""So close to its grant a guest counts as growing: the most it takes in a millisecond (measured, as above)."""
 LEAST_CHANGE_BYTES = MIB
 """Smaller changes are not worth a kernel write, nor is anything under 1 % of the grant (DESIGN, The division)."""
 
@@ -182,9 +180,13 @@ def still_good(
 
 def room_bytes(budget: Budget) -> int:
     """What all grants may sum to now: less than the budget's room where the host wall is not where it should be."""
+    return round_down(max(0, budget.room_bytes - missing_bytes(budget)), budget.page_bytes)
+
+
+def missing_bytes(budget: Budget) -> int:
+    """By how much the host wall is below what the budget asks for: that much of the reserve is not there."""
     wall = budget.wall_from_bytes
-    missing = max(0, budget.wall_bytes - wall) if isinstance(wall, int) else 0
-    return round_down(max(0, budget.room_bytes - missing), budget.page_bytes)
+    return max(0, budget.wall_bytes - wall) if isinstance(wall, int) else 0
 
 
 def spread(free: int, stakes: Sequence[Stake], targets: Mapping[str, int], page: int) -> dict[str, int]:

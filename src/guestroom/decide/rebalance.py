@@ -24,7 +24,7 @@ from guestroom.actions import (
 from guestroom.config import Settings
 from guestroom.decide import rules
 from guestroom.decide.budget import Budget, under_wall
-from guestroom.decide.claims import claim_of, divide_room, least_bytes, limit_bytes
+from guestroom.decide.claims import claim_of, divide_room, least_bytes, limit_bytes, roomy
 from guestroom.decide.floor import floor_bytes
 from guestroom.facts import GuestFacts, Newcomer
 from guestroom.units import MIB, PAGE_BYTES, Limit, format_bytes, round_down, round_up
@@ -43,7 +43,8 @@ def divide_again(
     """
     present = under_wall(guests)
     full, lent = ([claim_of(g, settings, now_s, page_bytes, lent=lent) for g in present] for lent in (False, True))
-    division = divide_room(budget, full, lent)
+    clear = [roomy(claim, guest, budget) for claim, guest in zip(full, present, strict=True)]
+    division = divide_room(budget, clear, full, lent)
     if not division.feasible:
         least = (round_up(least_bytes(g, settings, now_s, lent=True), page_bytes) for g in present)
         return tuple(

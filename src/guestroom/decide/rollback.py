@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from guestroom.actions import Action, Outcome, SetLimit, SetWall
+from guestroom.actions import Action, Outcome, SetLimit, SetWall, StopGuest
 from guestroom.config import Rest, Settings
 from guestroom.decide import rules
 from guestroom.decide.budget import Budget, under_wall
 from guestroom.decide.claims import least_bytes, limit_bytes
+from guestroom.decide.grow import missing_bytes
 from guestroom.facts import GuestFacts
-from guestroom.units import format_bytes, round_down, round_up
+from guestroom.units import Limit, format_bytes, round_down, round_up
 
 
 @dataclass(slots=True)
@@ -32,11 +33,20 @@ class _Room:
     now_s: float
     reserve_bytes: int
     """The reserve without the newcomer, which is gone."""
+    wall_bytes: Limit | None
+    """The host wall as these steps leave it."""
 
     @property
     def left_bytes(self) -> int:
-        """Room no grant takes."""
-        return rules.room_for_grants(self.reserve_bytes, self.budget.headroom_bytes) - sum(self.grants.values())
+        """Room no grant takes, under the host wall there will be: what is above that is nobody's to give."""
+        ram = sum(guest.ram_charged_bytes for guest in self.guests.values())
+        now = replace(
+            self.budget,
+            reserve_bytes=self.reserve_bytes,
+            promised_ram_bytes=ram,
+            wall_from_bytes=self.wall_bytes,
+        )
+        return max(0, now.room_bytes - missing_bytes(now)) - sum(self.grants.values())
 
     def set_limit(self, name: str, now: SetLimit, grant: int, reason: str) -> SetLimit:
         """A step from what ``now`` left behind to ``grant``."""
@@ -72,7 +82,9 @@ def undo(
     present = {guest.name: guest for guest in under_wall(guests)}
     grants = _grants_now(present, outcomes)
     present = {name: replace(guest, grant_bytes=grants[name]) for name, guest in present.items()}
-    room = _Room(present, grants, budget, settings, now_s, _reserve_now(present, budget, settings))
+    room = _Room(present, grants, budget, settings, now_s, _reserve_now(present, budget, settings), None)
+    walls = _wall_back(room, outcomes)
+    room.wall_bytes = walls[-1].to_bytes if walls else _wall_now(budget, outcomes)
     held = [o.action for o in outcomes if _changed(o) and isinstance(o.action, SetLimit) and o.action.name in present]
     shrunk = [step for step in held if rules.shrinks(step)]
     missing = sum(max(0, step.grant_from_bytes - room.grants[step.name]) for step in shrunk)
@@ -80,7 +92,7 @@ def undo(
     for step in reversed(held):
         if not rules.shrinks(step) and missing > room.left_bytes:
             actions += _taken_back(room, step, missing)
-    actions += _wall_back(room, outcomes)
+    actions += walls
     for step in reversed(shrunk):
         actions += _raised_again(room, step)
     return tuple(sorted(actions, key=rules.in_order))
@@ -108,7 +120,16 @@ def _grants_now(present: dict[str, GuestFacts], outcomes: Iterable[Outcome]) -> 
         if isinstance(outcome.action, SetLimit) and outcome.action.name in grants:
             step = outcome.action
             grants[step.name] = step.grant_to_bytes if outcome.ok else step.grant_from_bytes
+        elif isinstance(outcome.action, StopGuest) and outcome.ok and outcome.action.name in grants:
+            # It is gone, and this is what is kept for it until it comes back.
+            grants[outcome.action.name] = outcome.action.grant_bytes
     return grants
+
+
+def _wall_now(budget: Budget, outcomes: Iterable[Outcome]) -> Limit | None:
+    """The host wall where the steps that held left it."""
+    moved = [o.action.to_bytes for o in outcomes if o.ok and isinstance(o.action, SetWall)]
+    return moved[-1] if moved else budget.wall_from_bytes
 
 
 def _reserve_now(present: dict[str, GuestFacts], budget: Budget, settings: Settings) -> int:
@@ -143,7 +164,7 @@ def _raised_again(room: _Room, step: SetLimit) -> list[Action]:
     return [room.set_limit(step.name, step, target, reason)]
 
 
-def _wall_back(room: _Room, outcomes: Iterable[Outcome]) -> list[Action]:
+def _wall_back(room: _Room, outcomes: Iterable[Outcome]) -> list[SetWall]:
     """The host wall at what is promised now, where the plan had moved it."""
     moved = [o.action for o in outcomes if o.ok and isinstance(o.action, SetWall)]
     ram = sum(guest.ram_charged_bytes for guest in room.guests.values())

@@ -179,7 +179,7 @@ def test_what_is_borrowed_from_the_headroom_is_no_floor_when_it_would_not_fit() 
     tight = admit(replace(B, need_bytes=200 * M), [borrowing], host(), headroom, 1.0)
     assert (tight.kind, in_mib(tight.grants)) == (VerdictKind.ADMIT, {"A": 500, "B": 200})
     loose = admit(replace(B, need_bytes=100 * M), [borrowing], host(), headroom, 1.0)
-    assert in_mib(loose.grants) == {"A": 560, "B": 140}
+    assert in_mib(loose.grants) == {"A": 564, "B": 136}, "its use and a little: it does not count as growing"
 
 
 def test_a_need_above_the_cap_is_cut_to_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from guestroom.actions import Grant, MakeGuest, SetLimit, SetWall, StartGuest, StopGuest
 from guestroom.config import Sharing
-from guestroom.decide import admit, budget, divide_again, plan, steps
+from guestroom.decide import admit, budget, divide_again, grow, plan, steps
 from guestroom.facts import Accounting
 from guestroom.units import UNLIMITED
 
@@ -290,3 +290,22 @@ def test_the_reasons_say_what_happens() -> None:
     one = newcomer(on_short="recreate", need_bytes=400 * M)
     (stop,) = (a for a in plan(one, present, host(), settings(), 1e6).actions if isinstance(a, StopGuest))
     assert "so that guest B has room" in stop.reason
+
+
+def test_a_guest_bound_by_its_floor_keeps_clear_of_it_where_there_is_room() -> None:
+    """4 MiB above its use it does not count as growing at the next look, and its neighbour needs nothing of it."""
+    present = [guest("A", weight=1, grant_bytes=200 * M, use_bytes=300 * M), guest("B", weight=9, use_bytes=50 * M)]
+    chosen = settings(headroom_bytes=100 * M)
+    grants = again(present, chosen)
+    assert grants == (("A", 304), ("B", 396))
+    after = [replace(one, grant_bytes=grant * M) for one, (_, grant) in zip(present, grants, strict=True)]
+    assert grow(after, budget(host(), after, chosen), chosen, 1e6).message == "nobody grows"
+
+
+def test_without_room_for_it_nobody_is_kept_clear_of_its_floor() -> None:
+    """Floors come first: where they fill the room exactly each gets exactly that; without a headroom too."""
+    full = [guest("A", use_bytes=350 * M), guest("B", use_bytes=350 * M)]
+    assert again(full, settings(headroom_bytes=100 * M)) == (("A", 350), ("B", 350))
+    uneven = [guest("A", weight=1, use_bytes=350 * M), guest("B", weight=9, use_bytes=0)]
+    assert again(uneven) == (("A", 350), ("B", 450))
+    assert again([replace(uneven[0], cap_bytes=352 * M), uneven[1]], settings(headroom_bytes=M * 8))[0] == ("A", 352)

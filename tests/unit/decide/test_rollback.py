@@ -202,3 +202,20 @@ def test_the_wall_of_an_overcommitted_host_is_not_raised_by_putting_back() -> No
     (wall,) = undo(outcomes(done, 1), [A], budget(host(), [A], odd), odd, now_s=1e6)
     assert isinstance(wall, SetWall)
     assert wall.to_bytes == 1312 * M
+
+
+def test_nothing_is_raised_again_into_what_the_host_wall_does_not_hold() -> None:
+    """P1: the wall stands 60 below what is promised, so A gets back only what fits under it."""
+    plan_b = (limit("A", 500, 400), limit("C", 300, 200))
+    total = budget(host(wall_limit_bytes=(1024 + 740) * M), [A, C], settings())
+    (step,) = undo(outcomes(plan_b, 1), [A, C], total, settings(), now_s=1e6)
+    assert isinstance(step, SetLimit)
+    assert step.grant_to_bytes == 440 * M
+
+
+def test_what_a_stopped_victim_gave_is_room_though_the_facts_are_older() -> None:
+    """A was stopped and keeps 300 of its 500: by facts from before that, C gets its 300 back all the same."""
+    done = (limit("C", 300, 200), StopGuest("A", 300 * M, "test"), limit("D", 1, 2))
+    tight = settings(reserve=600 * M)
+    back = undo(outcomes(done, 2), [A, C], budget(host(), [A, C], tight), tight, now_s=1e6)
+    assert [(s.name, s.grant_to_bytes // M) for s in back if isinstance(s, SetLimit)] == [("C", 300)]
