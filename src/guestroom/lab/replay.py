@@ -1,0 +1,255 @@
+"""Recorded or made-up traces through the very rules the agent runs, to see what a setting costs and buys.
+
+Nothing is decided here: admission, growth, giving back and holds are ``decide``'s own functions, called in the order
+in which the agent calls them. What is assumed: a step holds when it is written, a reading is true, and a guest that
+is held stands still, so that its trace goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from guestroom import decide
+from guestroom.actions import Action, Hold, SetLimit, SetWall, VerdictKind
+from guestroom.agent.peaks import PeakWindow
+from guestroom.config import Settings
+from guestroom.decide.hold import Excess
+from guestroom.decide.trend import Point, largest_rise
+from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
+from guestroom.lab.traces import Shape, Trace
+from guestroom.units import Limit
+
+_GIVE_BACK_S = 5.0
+"""As often as the agent asks."""
+_LATELY_S = 5.0
+"""What a guest gained within this is its step, as in the agent's care."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a replay saw; bytes and seconds."""
+
+    admitted: int = 0
+    squeezed: int = 0
+    refused: int = 0
+    raises: int = 0
+    shrinks: int = 0
+    given_back: int = 0
+    """Times that somebody gave room back."""
+    regrown: int = 0
+    """Raises of a guest that had given back before: room that should not have been given."""
+    held: int = 0
+    held_s: float = 0.0
+    walls_hit: int = 0
+    lent_peak_bytes: int = 0
+    idle_byte_s: float = 0.0
+    """Grants above overhead, summed over time: room that nobody else could have."""
+    guest_s: float = 0.0
+
+    @property
+    def idle_mean_bytes(self) -> int:
+        """Mean grant above overhead of a guest."""
+        return int(self.idle_byte_s / self.guest_s) if self.guest_s else 0
+
+    @property
+    def changes(self) -> int:
+        """Limits written for growth and giving back; those of starts and ends are everybody's."""
+        return self.raises + self.shrinks
+
+
+@dataclass(slots=True)
+class _Running:
+    facts: GuestFacts
+    shape: Shape
+    points: tuple[tuple[float, int], ...]
+    peaks: PeakWindow
+    times: list[float]
+    lately: deque[Point] = field(default_factory=lambda: deque(maxlen=120))
+    behind_s: float = 0.0
+    """How long it was held: its trace is that much behind."""
+    gave: bool = False
+
+    def at(self, now_s: float) -> int | None:
+        """Its overhead now; None when its trace is over."""
+        own_s = now_s - self.behind_s
+        place = bisect_right(self.times, own_s)
+        return None if own_s > self.times[-1] else self.points[max(0, place - 1)][1]
+
+
+class Replay:
+    """One host, a trace, and settings."""
+
+    def __init__(self, trace: Trace, settings: Settings, host: HostFacts, *, step_s: float = 0.2) -> None:
+        self.trace, self.settings, self.host, self.step_s = trace, settings, host, step_s
+        self.totals = Totals()
+        self.guests: dict[str, _Running] = {}
+        self.wall_bytes: Limit | None = None
+        self._since_s: dict[str, float] = {}
+        self._gave_s = 0.0
+        self._waiting = sorted((points[0][0], name) for name, points in trace.samples.items() if points)
+
+    def run(self) -> Totals:
+        """The whole trace."""
+        now_s, end_s = 0.0, self.trace.length_s
+        while now_s <= end_s or self.guests:
+            self._step(now_s)
+            now_s += self.step_s
+            if now_s > 4 * end_s + 600:
+                break  # somebody is held for good: the totals say so
+        return self.totals
+
+    def _step(self, now_s: float) -> None:
+        while self._waiting and self._waiting[0][0] <= now_s:
+            self._start(self._waiting.pop(0)[1], now_s)
+        self._read(now_s)
+        self._grow(now_s)
+        self._hold()
+        if now_s - self._gave_s >= _GIVE_BACK_S:
+            self._gave_s = now_s
+            self._give_back(now_s)
+        self._count()
+
+    # --- starts and ends -------------------------------------------------------------------------------
+
+    def _burst(self) -> int:
+        return max((one.shape.burst_bytes for one in self.guests.values()), default=0)
+
+    def _facts(self) -> tuple[GuestFacts, ...]:
+        return tuple(self.guests[name].facts for name in sorted(self.guests))
+
+    def _budget(self) -> decide.Budget:
+        host = replace(self.host, wall_limit_bytes=self.wall_bytes)
+        return decide.budget(host, self._facts(), self.settings, burst_bytes=self._burst())
+
+    def _start(self, name: str, now_s: float) -> None:
+        shape, own = self.trace.shapes[name], self.settings.guest(name)
+        cap = own.cap_bytes if own.cap_bytes is not None else self.settings.cap_bytes
+        newcomer = Newcomer(
+            name=name,
+            ram_bytes=shape.ram_bytes,
+            ram_charged_bytes=shape.ram_bytes,
+            weight=own.weight or shape.ram_bytes,
+            need_bytes=shape.need_bytes,
+            boot_floor_bytes=shape.boot_floor_bytes,
+            cap_bytes=cap,
+            on_short=(own.on_short or self.settings.on_short).value,
+        )
+        host = replace(self.host, wall_limit_bytes=self.wall_bytes)
+        plan = decide.plan(
+            newcomer,
+            self._facts(),
+            host,
+            self.settings,
+            now_s,
+            burst_bytes=max(self._burst(), shape.burst_bytes),
+            wall_bytes=self.wall_bytes,
+        )
+        verdict = plan.verdict
+        assert verdict is not None
+        if verdict.kind not in (VerdictKind.ADMIT, VerdictKind.SQUEEZE):
+            self.totals.refused += 1
+            return
+        self.totals.admitted += 1
+        squeezed = verdict.kind is VerdictKind.SQUEEZE
+        self.totals.squeezed += squeezed
+        self._take(plan.actions, counted=False)
+        points = self.trace.samples[name]
+        facts = GuestFacts(
+            name=name,
+            state=GuestState.RUNNING,
+            ram_bytes=shape.ram_bytes,
+            ram_charged_bytes=shape.ram_bytes,
+            weight=newcomer.weight,
+            need_bytes=shape.need_bytes,
+            boot_floor_bytes=shape.boot_floor_bytes,
+            cap_bytes=cap,
+            grant_bytes=verdict.grant_bytes,
+            admitted_grant_bytes=verdict.grant_bytes,
+            limit_bytes=verdict.limit_bytes,
+            overhead_bytes=points[0][1],
+            overhead_peak_bytes=points[0][1],
+            started_s=now_s,
+            squeezed=squeezed,
+        )
+        window = PeakWindow(self.settings.peak_window_s)
+        one = _Running(facts, shape, points, window, [at for at, _ in points], behind_s=now_s - points[0][0])
+        self.guests[name] = one
+
+    def _end(self, name: str, now_s: float) -> None:
+        del self.guests[name]
+        self._since_s.pop(name, None)
+        host = replace(self.host, wall_limit_bytes=self.wall_bytes)
+        plan = decide.plan_again(
+            self._facts(), host, self.settings, now_s, burst_bytes=self._burst(), wall_bytes=self.wall_bytes
+        )
+        self._take(plan.actions, counted=False)
+
+    # --- one step of time ------------------------------------------------------------------------------
+
+    def _read(self, now_s: float) -> None:
+        for name, one in list(self.guests.items()):
+            if one.facts.held:
+                one.behind_s += self.step_s
+                self.totals.held_s += self.step_s
+                continue
+            overhead = one.at(now_s)
+            if overhead is None:
+                self._end(name, now_s)
+                continue
+            one.peaks.add(now_s, overhead, overhead, 0)
+            one.lately.append(Point(now_s, overhead))
+            one.facts = replace(one.facts, overhead_bytes=overhead, overhead_peak_bytes=one.peaks.peak_bytes)
+
+    def _grow(self, now_s: float) -> None:
+        over = [g for g in self._facts() if g.overhead_bytes is not None and g.overhead_bytes > g.grant_bytes]
+        if not over:
+            return
+        grown = {name: self._lately(one, now_s) for name, one in self.guests.items()}
+        found = decide.grow(self._facts(), self._budget(), self.settings, now_s, grown=grown)
+        self._take((*found.now, *found.then))
+
+    def _lately(self, one: _Running, now_s: float) -> int:
+        return largest_rise(point for point in one.lately if point.at_s >= now_s - _LATELY_S)
+
+    def _hold(self) -> None:
+        budget = self._budget()
+        excesses = [Excess(g.name, g.weight, g.grant_bytes, g.overhead_bytes, held=g.held) for g in self._facts()]
+        left = decide.headroom_left(excesses, budget.headroom_bytes)
+        self.totals.lent_peak_bytes = max(self.totals.lent_peak_bytes, budget.headroom_bytes - left)
+        self.totals.walls_hit += left < 0
+        for action in decide.hold(excesses, budget.headroom_bytes, budget.guard_bytes):
+            one = self.guests[action.name]
+            one.facts = replace(one.facts, held=isinstance(action, Hold))
+            self.totals.held += isinstance(action, Hold)
+
+    def _give_back(self, now_s: float) -> None:
+        found = decide.give_back(self._facts(), self._budget(), self.settings, now_s, self._since_s)
+        self._since_s = dict(found.since_s)
+        for spare in found.spare:
+            if spare.to_bytes < spare.grant_bytes:
+                self.totals.given_back += 1
+                self.guests[spare.name].gave = True
+        self._take(found.actions)
+
+    def _take(self, actions: tuple[Action, ...], *, counted: bool = True) -> None:
+        for action in actions:
+            if isinstance(action, SetWall):
+                self.wall_bytes = action.to_bytes
+            if not isinstance(action, SetLimit) or action.name not in self.guests:
+                continue
+            one = self.guests[action.name]
+            rises = action.grant_to_bytes > action.grant_from_bytes
+            one.facts = replace(one.facts, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
+            if not counted:
+                continue
+            self.totals.raises += rises
+            self.totals.shrinks += not rises
+            self.totals.regrown += rises and one.gave
+            one.gave = one.gave and not rises
+
+    def _count(self) -> None:
+        for guest in self._facts():
+            self.totals.idle_byte_s += max(0, guest.grant_bytes - (guest.overhead_bytes or 0)) * self.step_s
+            self.totals.guest_s += self.step_s
