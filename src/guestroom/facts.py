@@ -62,6 +62,8 @@ class MemoryReading:
     under_oom: bool | None
     how: str
     """Which files and which formula."""
+    killer_on: bool | None = None
+    """Whether the OOM killer of this cgroup is on; None where there is no such switch (v2)."""
 
     @property
     def unreclaimable_bytes(self) -> int | None:

@@ -137,6 +137,14 @@ class Machine(Protocol):
         """Inode of the guest's cgroup."""
         ...
 
+    def has(self, name: str, part: str) -> bool:
+        """Whether a guest's ``ram`` or ``vmm`` is there."""
+        ...
+
+    def place(self, pid: int) -> str:
+        """The memory cgroup a process is in, as /proc names it."""
+        ...
+
     def frozen(self, name: str) -> bool | None:
         """Whether it is held by the freezer; None if that can't be read."""
         ...

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from guestroom import decide, size
 from guestroom.actions import LetGo, SetLimit
 from guestroom.agent.care import Care
+from guestroom.agent.clocks import ago_s
 from guestroom.agent.deps import Deps, Elsewhere
 from guestroom.agent.endings import Endings
 from guestroom.agent.peaks import PeakWindow
@@ -307,7 +308,7 @@ class Adoptions:
         held = record.held and found.still
         grant = max(0, limit - round_up(record.ram_charged_bytes))
         kept = replace(record, limit_bytes=limit, grant_bytes=grant, held=held)
-        started_s = clock.monotonic() - max(0.0, clock.wall() - record.started_wall_s)
+        started_s = clock.monotonic() - ago_s(clock, record.started_wall_s, identity)
         peaks = PeakWindow(deps.settings.peak_window_s)
         care = Care(kept, started_s, peaks, limit_bytes=found.limit_bytes, pidfd=pidfd)
         care.hold(held=held, now_s=clock.monotonic())

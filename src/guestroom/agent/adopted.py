@@ -63,7 +63,7 @@ class Adopted:
             self._spare_since_s.pop(care.name)
         moved = care.limit_bytes != care.record.limit_bytes
         due = spare > 0 and now_s - since_s >= settings.giveback_after_s
-        if not (alarmed or moved or due or care.record.held):
+        if not (alarmed or moved or due or care.record.held) or room.lock.locked():
             return
         async with room.lock:
             if room.cares.get(care.name) is not care or care.record.released:

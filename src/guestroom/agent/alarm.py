@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from guestroom.agent.alarm_breath import Breath
 from guestroom.agent.alarm_events import EventAlarms
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
 from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
@@ -132,13 +133,15 @@ class Alarm:
         for fd in (_STDIN, self._news_fd, self._pressure_fd):
             self._epoll.register(fd, select.EPOLLIN)
         self.outbox.emit({"event": "ready", "pid": os.getpid(), "scheduler": _realtime()})
-        writable = False
+        writable, breath = False, Breath()
         while True:
             if bool(self.outbox) != writable and self._times.lost_s is None:
                 writable = not writable
                 self._wait_writable(writable)
             look = False
-            for fd, _ in self._epoll.poll(self._timeout_s()):
+            events = self._epoll.poll(self._timeout_s())
+            began_s = time.monotonic()
+            for fd, _ in events:
                 look = self._ready(fd) or look
             now_s = time.monotonic()
             if look or now_s >= self._times.sweep_s:
@@ -150,6 +153,10 @@ class Alarm:
                 self._watch.settle()
             if self._times.lost_s is not None and now_s >= self._times.lock_s and self._left_alone(now_s):
                 return 0
+            # Counted after the work and before the wait; a hold under way is seen through first.
+            wait_s = breath.wait_s(began_s, time.monotonic())
+            if wait_s > 0 and not self._watch.freezing:
+                time.sleep(wait_s)
 
     def _timeout_s(self) -> float:
         if self._watch.freezing:

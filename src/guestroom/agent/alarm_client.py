@@ -20,6 +20,9 @@ from guestroom.units import MIB
 
 _STOP_S = 2.0
 _END_S = 0.5
+_PING_S = 1.0
+_DEAF_PINGS = 3
+"""So many pings without any word from it, while this process itself runs: it is stuck."""
 _AGAIN_S = (0.0, 0.1, 0.5, 1.0, 5.0)
 """Waits before starting it again, the last one for all later times; reset once it is ready."""
 
@@ -43,6 +46,8 @@ class AlarmClient:
         self._ready = asyncio.Event()
         self._events: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self._stopping = False
+        self._unheard = 0
+        """Pings since its last word."""
 
     @classmethod
     async def start(
@@ -209,11 +214,13 @@ class AlarmClient:
         )
         self._process = process
         assert process.stdout is not None
+        listening = asyncio.create_task(self._watch(process))
         try:
             self._tell_all()
             while line := await process.stdout.readline():
                 self._take(from_line(line))
         finally:
+            listening.cancel()
             # Its end of the pipe closes a moment before it has ended; one that talks nonsense has not ended at all.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), _END_S)
@@ -221,6 +228,23 @@ class AlarmClient:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
                 await process.wait()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """End a process that does not answer any more (stopped, or stuck in the kernel): nobody holds or lets go then.
+
+        Counted in pings and not in seconds: an agent that stood still itself has not asked meanwhile.
+        """
+        self._unheard = 0
+        while True:
+            await asyncio.sleep(_PING_S)
+            if self._unheard >= _DEAF_PINGS:
+                message = f"the alarm process (pid {process.pid}) has not answered for {self._unheard} s: it is ended"
+                self._events.put_nowait({"event": "error", "name": None, "message": message})
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
+            self._unheard += 1
+            self.ping()
 
     def _tell_all(self) -> None:
         if self._wall is not None:
@@ -231,8 +255,10 @@ class AlarmClient:
             self.send(fields)
 
     def _take(self, news: dict[str, object]) -> None:
-        name = news.get("name")
+        name, self._unheard = news.get("name"), 0
         match news["event"]:
+            case "pong":
+                return
             case "ready":
                 self.scheduler = str(news.get("scheduler"))
                 self._ready.set()
@@ -241,6 +267,6 @@ class AlarmClient:
                 self._armed[name].set()
             case "holding" | "held" if isinstance(name, str):
                 self._held.add(name)
-            case "let_go" if isinstance(name, str):
+            case "let_go" | "thawed" if isinstance(name, str):
                 self._held.discard(name)
         self._events.put_nowait(news)

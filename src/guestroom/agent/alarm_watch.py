@@ -26,6 +26,10 @@ from guestroom.layout import Layout
 if TYPE_CHECKING:
     from guestroom.ports import Applier, Clock, Files
 
+THAWED_WAIT_S = (0.0, 1.0, 5.0, 30.0)
+"""How long a guest that somebody else let go is left alone, the first time and later; one that takes more is held."""
+THAWED_STEP_BYTES = 4 << 20
+"""So much is more: what a guest takes in a millisecond (measured on QEMU 7.2, TCG)."""
 FREEZE_TOLD_S = 0.1
 """A hold that is not complete by then is reported as still freezing (58-92 ms in the worst load, measured)."""
 
@@ -41,6 +45,12 @@ class Watched:
     over: bool = False
     complaint: str | None = None
     """The last error told about it: told once, not at every look."""
+    thawed: int = 0
+    """How often somebody else let it go while it was held."""
+    again_s: float = 0.0
+    """Not held again before, unless it takes more: nobody is fought in a loop."""
+    thawed_bytes: int = 0
+    """Its overhead when that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,8 @@ class Watch:
         left_bytes = self._wall_limit(wall)
         for guest in self.guests.values():
             op, overhead_bytes = guest.op, self._overhead(guest)
+            if guest.held:
+                self._still_held(guest, overhead_bytes, began_s)
             excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held)
             excesses.append(excess)
             left_bytes -= op.ram_charged_bytes + op.grant_bytes + excess.over_bytes
@@ -158,6 +170,8 @@ class Watch:
             return
         if self._held_by_another(guest):
             return
+        if began_s < guest.again_s and action.over_bytes < guest.thawed_bytes + THAWED_STEP_BYTES:
+            return
         # Said before it is done: if this process dies in between, the agent knows what may be frozen.
         self._emit({"event": "holding", "name": action.name})
         outcome = self._applier.carry_out(action)
@@ -166,6 +180,23 @@ class Watch:
             self.freezing[action.name] = Freezing(action, began_s)
         else:
             self._emit({"event": "error", "name": action.name, "message": f"could not be held: {outcome.detail}"})
+
+    def _still_held(self, guest: Watched, overhead_bytes: int | None, now_s: float) -> None:
+        """See that a hold is not undone by somebody else: then it is no hold any more, and the rule decides anew."""
+        if guest.op.freezer_path is None or guest.op.name in self.freezing:
+            return
+        try:
+            thawed = self._eyes.freezer(guest.op.freezer_path) == THAWED
+        except HostError as error:
+            self._complain(guest, error)
+            return
+        if not thawed:
+            return
+        guest.held = False
+        guest.again_s = now_s + THAWED_WAIT_S[min(guest.thawed, len(THAWED_WAIT_S) - 1)]
+        guest.thawed += 1
+        guest.thawed_bytes = max(0, (overhead_bytes or 0) - guest.op.grant_bytes)
+        self._emit({"event": "thawed", "name": guest.op.name, "times": guest.thawed})
 
     def _held_by_another(self, guest: Watched) -> bool:
         """True if somebody else froze it: it stands still already, and thawing it is not ours."""

@@ -33,6 +33,8 @@ class Care:
     reading: OverheadReading | None = None
     recreated_s: float | None = None
     pidfd: int | None = None
+    watched: bool = False
+    """The event loop waits for its ``pidfd``."""
     session: Session | None = None
     """Its ``run``'s connection, None where there never was one (an agent that restarted)."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,8 +54,16 @@ class Care:
     """Its overhead lately, for its trend."""
     unreadable: bool = False
     """Its last reading failed, which was told."""
+    look_failed: str | None = None
+    """What the last look at its cgroups failed of, which was told."""
     at_wall: bool = False
     """It was seen waiting at its limit."""
+    may_be_killed: bool = False
+    """Its OOM killer is on by our own hand, so that it can end."""
+    family: set[int] | None = None
+    """Pids of its own processes; None until it was first seen running."""
+    strangers: set[int] = field(default_factory=set)
+    """Pids in its cgroup that somebody else put there."""
 
     @property
     def name(self) -> str:

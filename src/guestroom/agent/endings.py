@@ -30,18 +30,17 @@ class Endings:
         self.room = room
         self.deps = room.deps
         self.tasks = tasks
-        self._watched: set[int] = set()
 
     def watch(self, care: Care) -> None:
         """Notice the end of a guest's QEMU at once (its pidfd becomes readable)."""
-        if care.pidfd is None or care.pidfd in self._watched:
+        if care.pidfd is None or care.watched:
             return
         fd = care.pidfd
-        self._watched.add(fd)
+        care.watched = True
 
         def ended() -> None:
             asyncio.get_running_loop().remove_reader(fd)
-            self._watched.discard(fd)
+            care.watched = False
             self.noticed(care)
 
         asyncio.get_running_loop().add_reader(fd, ended)
@@ -72,7 +71,7 @@ class Endings:
         deps, name = self.deps, care.name
         began_s = deps.clock.monotonic()
         patience = [(signal.SIGTERM, _DRAIN_S), (signal.SIGKILL, _DRAIN_S + _KILL_S)]
-        while pids := await deps.kernel(self.members, name):
+        while pids := tuple(set(await deps.kernel(self.members, name)) - care.strangers):
             if patience and deps.clock.monotonic() - began_s > patience[0][1]:
                 number, _ = patience.pop(0)
                 await deps.kernel(self._signal_all, pids, number)
@@ -114,12 +113,14 @@ class Endings:
         the kernel may end it then.
         """
         if care.record.held:
+            care.may_be_killed = True
             await self.deps.kernel(lambda: self.deps.machine.killers([care.name], enabled=True, wall=False))
             await self.let_go(care, reason)
 
     async def still_there(self, care: Care) -> None:
         """A guest that was told to end and did not (``-no-shutdown``) is watched again."""
         await self.deps.kernel(lambda: self.deps.machine.killers([care.name], enabled=False, wall=False))
+        care.may_be_killed = False
         care.record = replace(care.record, state=care.before_stop or GuestState.RUNNING)
         care.before_stop = care.stopping_s = None
         self.room.tell_alarm(care)

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from guestroom.agent.deps import Deps
 from guestroom.errors import HostError, VanishedError
 
+_LONGEST_WAIT_S = 60.0
+
 
 class Folders:
     """Removes ended guests' cgroups. ``left`` are those that could not be removed yet, with the inode that is ours."""
@@ -15,6 +17,9 @@ class Folders:
         self.deps = deps
         self.left: dict[str, int | None] = {}
         self._told: set[str] = set()
+        self._again_s = 0.0
+        self._wait_s = 0.0
+        self._busy = False
 
     async def remove(self, name: str, inode: int | None) -> None:
         """Remove the folder that is ours; another's under the same name is left alone (P9)."""
@@ -34,7 +39,19 @@ class Folders:
             return
         self._told.discard(name)
 
-    async def try_again(self, present: Collection[str]) -> None:
+    def due(self, now_s: float) -> bool:
+        """Whether it is worth trying again: a folder that somebody keeps full is asked for less and less often."""
+        if not self.left:
+            self._again_s = self._wait_s = 0.0
+        return bool(self.left) and not self._busy and now_s >= self._again_s
+
+    async def try_again(self, present: Collection[str], now_s: float) -> None:
         """Remove what could not be removed before, but nothing a guest of ``present`` lives in."""
-        for name in sorted(self.left.keys() - set(present)):
-            await self.remove(name, self.left.pop(name))
+        self._busy = True
+        self._wait_s = min(_LONGEST_WAIT_S, 2 * self._wait_s + 1.0)
+        self._again_s = now_s + self._wait_s
+        try:
+            for name in sorted(self.left.keys() - set(present)):
+                await self.remove(name, self.left.pop(name))
+        finally:
+            self._busy = False

@@ -8,6 +8,7 @@ guest never waits for the shrink of another (P5).
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +26,10 @@ from guestroom.facts import GuestState
 
 _BOOT_S = 60.0
 """No trend is told of a guest before this: its start rises by tens of MiB and then stops."""
+_LENT_AGAIN_S = 60.0
+"""A guest that goes over its grant and back all the time is told of once a minute."""
+_REST_S = 0.1
+"""After a look that found nothing to give: somebody around its grant alarms thousands of times a second."""
 _GIVE_BACK_S = 5.0
 """How often it is asked whether somebody has room to spare; the clocks of that are minutes."""
 
@@ -38,28 +43,45 @@ class Growing:
         self.endings = endings
         self.tasks = tasks
         self._busy = False
-        self._again = False
+        self._over: dict[str, Care] = {}
+        """Who alarmed and was not looked at yet."""
+        self._rests_s: dict[str, float] = {}
+        """Until when it makes no sense to look again, by guest."""
+        self._later: set[str] = set()
         self._since_s: Mapping[str, float] = {}
         self._gave_s = self.deps.clock.monotonic()
-        self._short: set[str] = set()
+        self._short: dict[str, float] = {}
+        """When it was last told that nobody has room for a guest."""
         self._warned: dict[str, Warned] = {}
 
     # --- growth ----------------------------------------------------------------------------------------
 
     def over(self, care: Care) -> None:
         """An alarm: this guest's overhead passed its grant."""
-        self._again = True
+        now_s = self.deps.clock.monotonic()
+        if (rest_s := self._rests_s.get(care.name, now_s) - now_s) > 0:
+            if care.name not in self._later:
+                self._later.add(care.name)
+                asyncio.get_running_loop().call_later(rest_s, self._rested, care)
+            return
+        self._over[care.name] = care
         if not self._busy:
             self._busy = True
-            self.tasks.spawn(self._grow(care))
+            self.tasks.spawn(self._grow())
 
-    async def _grow(self, care: Care) -> None:
+    def _rested(self, care: Care) -> None:
+        self._later.discard(care.name)
+        self._rests_s.pop(care.name, None)
+        if self.room.cares.get(care.name) is care:
+            self.over(care)
+
+    async def _grow(self) -> None:
         """First what free room allows, at once; then, with the lock, what neighbours can give."""
         room = self.room
         try:
-            while self._again:
-                self._again = False
-                await room.look(care)
+            while self._over:
+                growing, self._over = self._over, {}
+                await asyncio.gather(*(room.look(care) for care in growing.values()))
                 if room.budget is None:
                     return
                 found = self._found(room.free_budget())
@@ -69,6 +91,9 @@ class Growing:
                     async with room.lock:
                         await self._from_neighbours()
                 self._tell(found)
+                if not (found.now or found.then):
+                    until_s = self.deps.clock.monotonic() + _REST_S
+                    self._rests_s.update(dict.fromkeys(growing, until_s))
         finally:
             self._busy = False
 
@@ -93,18 +118,16 @@ class Growing:
         return decide.grow(self.room.guests(), budget, self.deps.settings, self.deps.clock.monotonic(), grown=grown)
 
     def _tell(self, found: Growth) -> None:
-        """Growth as an event, and once per episode what could not be given."""
+        """Growth as an event, and now and then what could not be given."""
+        now_s = self.deps.clock.monotonic()
         if found.now or found.then:
             numbers = {want.name: want.then_bytes for want in found.wanting}
             self.deps.event("grown", found.wanting[0].name, found.message, {"grants": numbers})
         for want in found.wanting:
-            if want.lent_bytes > 0 and want.name not in self._short:
-                self._short.add(want.name)
+            told_s = self._short.get(want.name)
+            if want.lent_bytes > 0 and (told_s is None or now_s - told_s >= _LENT_AGAIN_S):
+                self._short[want.name] = now_s
                 self.deps.event("lent", want.name, found.message, {"lent_bytes": want.lent_bytes})
-
-    def within(self, name: str) -> None:
-        """A guest is back within its grant: the next time it is over is news again."""
-        self._short.discard(name)
 
     # --- the safety net --------------------------------------------------------------------------------
 
@@ -116,7 +139,7 @@ class Growing:
                 self.over(care)
             self._warn(care, now_s)
             await self._runaway(care, now_s)
-        if now_s - self._gave_s >= _GIVE_BACK_S:
+        if now_s - self._gave_s >= _GIVE_BACK_S and not room.lock.locked():
             self._gave_s = now_s
             await self._give_back(now_s)
 
@@ -169,7 +192,7 @@ class Growing:
 
     async def _runaway(self, care: Care, now_s: float) -> None:
         """What becomes of a guest that has been held for long (``on_runaway``)."""
-        if not care.record.held or care.held_since_s is None:
+        if not care.record.held or care.held_since_s is None or self.room.lock.locked():
             return
         found = decide.runaway(care.facts(), now_s - care.held_since_s, self.deps.settings)
         if found is None or found.choice is OnRunaway.HOLD:

@@ -169,10 +169,14 @@ class Keeper:
             care.hold(held=kind == "held", now_s=self.deps.clock.monotonic())
             self.deps.event(kind, care.name, _hold_message(kind, care, news), news)
             self.room.note(care)
+        elif kind == "thawed" and care is not None:
+            care.hold(held=False, now_s=self.deps.clock.monotonic())
+            times = news.get("times")
+            message = f"somebody else let {care.name} go while it was held; it is held again when it takes more"
+            self.deps.event("hold_lost", care.name, message, {"times": times})
+            self.room.note(care)
         elif kind == "over" and care is not None:
             self.growing.over(care)
-        elif kind == "within" and care is not None:
-            self.growing.within(care.name)
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
 

@@ -17,6 +17,7 @@ from guestroom import decide
 from guestroom.actions import Action, LetGo, Outcome, OutcomeKind, SetLimit
 from guestroom.agent.adopt import Adoptions, split_off
 from guestroom.agent.care import Care
+from guestroom.agent.clocks import ago_s
 from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.room import Room
 from guestroom.decide import Found
@@ -174,13 +175,14 @@ async def _finish(room: Room, finding: Finish, record: GuestRecord) -> None:
 def _care(room: Room, record: GuestRecord, limit: Limit | None) -> Care:
     """A guest under care from its record; times since the epoch become times of the present clock."""
     clock, settings = room.deps.clock, room.deps.settings
-    now_s, ago_s = clock.monotonic(), max(0.0, clock.wall() - record.started_wall_s)
-    care = Care(record, now_s - ago_s, PeakWindow(settings.peak_window_s), limit_bytes=limit)
+    now_s = clock.monotonic()
+    started_s = now_s - ago_s(clock, record.started_wall_s, record.identity)
+    care = Care(record, started_s, PeakWindow(settings.peak_window_s), limit_bytes=limit)
     if record.overhead_peak_bytes is not None:
         care.peaks.restore(now_s, record.overhead_peak_bytes)
     care.held_since_s = now_s if record.held else None
     if record.recreated_wall_s is not None:
-        care.recreated_s = now_s - max(0.0, clock.wall() - record.recreated_wall_s)
+        care.recreated_s = now_s - ago_s(clock, record.recreated_wall_s, record.identity)
     return care
 
 

@@ -50,6 +50,8 @@ class Room:
         self.budget: Budget | None = None
         self.epoch = 0
         """Counts raises that were made beside a running plan, which makes that plan void."""
+        self._in_flight = 0
+        self._steps = 0
         self.taking_bytes = 0
         """Room that a step in flight takes: not free, though no grant shows it yet."""
         self.folders = Folders(deps)
@@ -70,7 +72,17 @@ class Room:
 
     async def host(self) -> HostFacts:
         """The host now."""
-        return await self.deps.kernel(self.deps.observer.host)
+        host = await self.deps.kernel(self.deps.observer.host)
+        # One that was moved out of its cgroup by somebody else is still promised for inside the wall.
+        ours = {care.record.identity.pid for care in self.cares.values() if care.record.identity is not None}
+        return replace(host, outsiders=tuple(one for one in host.outsiders if one.pid not in ours))
+
+    def mark(self) -> int | None:
+        """A number that changes with each step; None while one is in flight.
+
+        A limit read between two equal marks is the one that was set last, or somebody else's.
+        """
+        return None if self._in_flight else self._steps
 
     async def look(self, care: Care) -> None:
         """Read a guest's overhead now; an unreadable one becomes unknown, a vanished one keeps its last reading."""
@@ -163,10 +175,13 @@ class Room:
         else:
             taking = _takes_bytes(action)
             self.taking_bytes += taking
+            self._in_flight += 1
             try:
                 outcome = await self.deps.kernel(self.deps.applier.carry_out, action)
             finally:
                 self.taking_bytes -= taking
+                self._in_flight -= 1
+                self._steps += 1
         self.deps.fault(f"after:{label}")
         if outcome.ok:
             if newcomer is not None and isinstance(action, MakeGuest):
@@ -182,12 +197,13 @@ class Room:
             )
         return outcome
 
-    async def raise_now(self, reason: str, inputs: object, actions: Sequence[Action]) -> None:
+    async def raise_now(self, reason: str, inputs: object, actions: Sequence[Action], *, takes: bool = True) -> None:
         """Raises within free room, beside whatever plan is running; it finds itself void and is decided again.
 
-        Kernel first, ledger after: a full or slow disk never blocks room (P8).
+        Kernel first, ledger after: a full or slow disk never blocks room (P8). Not ``takes``: limits only, no grant
+        moves, so no plan is made void.
         """
-        self.epoch += 1
+        self.epoch += takes
         outcomes = [await self._step(action) for action in actions]
         self.deps.late.carried_out(reason, json.dumps(inputs, default=str), tuple(outcomes))
         for action in actions:
@@ -320,18 +336,12 @@ class Room:
         deps.alarms.forget(name)
         deps.inodes.pop(name, None)
         if care.pidfd is not None:
+            # First no longer watched: the number may be another file's a moment later.
+            asyncio.get_running_loop().remove_reader(care.pidfd)
             os.close(care.pidfd)
-            care.pidfd = None
+            care.pidfd, care.watched = None, False
         identity = care.record.identity
         await self.folders.remove(name, identity.cgroup_inode if identity is not None else None)
-
-    def limits_moved(self) -> bool:
-        """Whether the kernel has another limit than the one set: somebody else wrote it."""
-        return any(
-            care.limit_bytes != care.record.limit_bytes
-            for care in self.cares.values()
-            if not care.record.released and care.record.adoption is None
-        )
 
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""

@@ -7,7 +7,9 @@ import asyncio
 from guestroom import decide
 from guestroom.agent.adopted import Adopted
 from guestroom.agent.care import Care
+from guestroom.agent.clocks import WallClock
 from guestroom.agent.endings import Endings
+from guestroom.agent.foreign import Foreign
 from guestroom.agent.growth import Growing
 from guestroom.agent.room import Room
 from guestroom.errors import GuestroomError, VanishedError
@@ -27,7 +29,11 @@ class Sweep:
         self.endings = endings
         self.growing = growing
         self.adopted = Adopted(room, endings)
+        self.foreign = Foreign(room)
+        self.wall_clock = WallClock(self.deps.clock)
         self._budget_s = self.deps.clock.monotonic()
+        self._failed: str | None = None
+        """What the last sweep failed of, so that it is told once."""
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -37,26 +43,51 @@ class Sweep:
                 await self.once()
             except GuestroomError as error:
                 # One bad sweep must not end the loop that would see the next one go well.
-                self.deps.event("sweep_failed", None, error.line())
+                if self._failed != error.code:
+                    self.deps.event("sweep_failed", None, error.line())
+                self._failed = error.code
+            else:
+                self._failed = None
 
     async def once(self) -> None:
         """One sweep."""
-        room, deps = self.room, self.deps
+        room, deps, now_s = self.room, self.deps, self.deps.clock.monotonic()
+        if (jumped_s := self.wall_clock.jumped_s()) is not None:
+            message = f"the wall clock was set {abs(jumped_s):.1f} s {'forward' if jumped_s > 0 else 'back'}"
+            deps.event("clock_set", None, f"{message}; no limit depends on it", {"jumped_s": round(jumped_s, 3)})
         await room.look_at_all()
         for care in list(room.cares.values()):
             if care.reading is not None:
                 deps.late.reading(care.reading, care.limit_bytes, care.record.grant_bytes)
-            await self._look(care)
+            await self._look_safely(care)
+        self.foreign.keep(room.cares)
+        await self._host_wall()
         await self.adopted.tend()
         deps.flush()
         await self.growing.look()
-        await room.folders.try_again(room.cares)
+        if room.folders.due(now_s):
+            # On its own: the kernel may take seconds to drain a cgroup, and the next look must not wait for that.
+            self.endings.tasks.spawn(room.folders.try_again(room.cares, now_s))
+        if room.lock.locked():
+            # Who decides now may wait for a slow disk or a stop; nothing below is worth missing a look for.
+            return
         if room.unsettled:
             async with room.lock:
                 await room.divide_again("an earlier division could not be written down")
         if deps.clock.monotonic() - self._budget_s >= _BUDGET_S:
             self._budget_s = deps.clock.monotonic()
             await self._check_budget()
+
+    async def _look_safely(self, care: Care) -> None:
+        """One guest that can't be looked at does not keep the others from being looked at; told once."""
+        try:
+            await self._look(care)
+        except GuestroomError as error:
+            if care.look_failed != error.code:
+                self.deps.event("sweep_failed", care.name, error.line())
+            care.look_failed = error.code
+        else:
+            care.look_failed = None
 
     async def _look(self, care: Care) -> None:
         """One guest: is it still there, did it come back, did it reach its wall?"""
@@ -65,7 +96,7 @@ class Sweep:
             if care.recreation is not None and now_s - care.started_s > settings.start_timeout_s:
                 await self._not_back(care)
             return
-        if not await deps.kernel(self.endings.members, care.name):
+        if not await self.foreign.place(care, await deps.kernel(self.endings.members, care.name)):
             self.endings.noticed(care)
             return
         if care.stopping_s is not None and now_s - care.stopping_s > settings.stop_timeout_s:
@@ -74,12 +105,13 @@ class Sweep:
 
     async def _wall(self, care: Care) -> None:
         """Reaching a wall is a counted failure: whoever waits there is lost or nearly so (P5)."""
-        deps = self.deps
+        deps, mark = self.deps, self.room.mark()
         try:
             reading = await deps.kernel(deps.observer.cgroup, deps.layout.guest(care.name))
         except VanishedError:
             return
-        care.limit_bytes = reading.limit_bytes
+        if mark is not None and mark == self.room.mark():
+            care.limit_bytes = reading.limit_bytes
         if reading.under_oom and not care.at_wall:
             self.room.walls_hit += 1
             limit = care.record.limit_bytes
@@ -90,6 +122,17 @@ class Sweep:
                 {"limit_bytes": limit, "usage_bytes": reading.usage_bytes, "walls_hit": self.room.walls_hit},
             )
         care.at_wall = bool(reading.under_oom)
+        await self.foreign.killer(care, reading)
+        await self.foreign.limit(care, reading.limit_bytes, mark)
+
+    async def _host_wall(self) -> None:
+        """The wall is where it was set, unless somebody else wrote it."""
+        deps, mark = self.deps, self.room.mark()
+        try:
+            reading = await deps.kernel(deps.observer.cgroup, deps.layout.memory)
+        except VanishedError:
+            return
+        await self.foreign.wall(reading, mark)
 
     async def _not_back(self, care: Care) -> None:
         """A recreated guest that was not started again: its place is given to the others."""
@@ -106,7 +149,7 @@ class Sweep:
         async with room.lock:
             host = await room.host()
             budget = room.make_budget(host)
-            if room.budget is not None and _same(budget, room.budget) and not room.limits_moved():
+            if room.budget is not None and _same(budget, room.budget):
                 return
             if budget.overcommitted_bytes > 0:
                 message = (

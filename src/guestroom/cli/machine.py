@@ -12,7 +12,7 @@ from guestroom.apply.upkeep import drop_cache, oom_killers, remove_guest, reset_
 from guestroom.apply.upkeep2 import protect_ram
 from guestroom.errors import HostError, VanishedError
 from guestroom.layout import Layout
-from guestroom.observe import procfs
+from guestroom.observe import hierarchy, procfs
 from guestroom.observe.cgroups import cgroups
 from guestroom.observe.qmp import QmpClient
 from guestroom.observe.text import folder_inode, list_dirs
@@ -81,6 +81,18 @@ class KernelMachine:
     def inode(self, name: str) -> int:
         """Inode of the guest's cgroup."""
         return folder_inode(self._files, self._layout.guest(name))
+
+    def has(self, name: str, part: str) -> bool:
+        """Whether ``ram`` or ``vmm`` is there."""
+        try:
+            folder_inode(self._files, self._part(name, part))
+        except VanishedError:
+            return False
+        return True
+
+    def place(self, pid: int) -> str:
+        """The memory cgroup a process is in, as /proc/PID/cgroup names it."""
+        return hierarchy.place_of(self._files, pid)
 
     def frozen(self, name: str) -> bool | None:
         """Whether it is held; None if that can't be read."""

@@ -6,6 +6,7 @@ from guestroom.decide.admit import admit, returned
 from guestroom.decide.budget import Budget, budget
 from guestroom.decide.divide import Claim, Division, divide
 from guestroom.decide.floor import floor_bytes, lent_floor_bytes
+from guestroom.decide.foreign import Patience, is_pressing, put_right
 from guestroom.decide.giveback import GivingBack, Spare, give_back
 from guestroom.decide.grow import Giving, Growth, Wanting, grow, still_good
 from guestroom.decide.headroom import Burst, HeadroomWanted, guard_wanted, guarded, headroom_wanted
@@ -60,6 +61,7 @@ __all__ = [
     "KeepHold",
     "KeepPlace",
     "Outlook",
+    "Patience",
     "Place",
     "Plan",
     "Point",
@@ -87,6 +89,7 @@ __all__ = [
     "headroom_wanted",
     "hold",
     "in_turn",
+    "is_pressing",
     "largest_rise",
     "leave",
     "lent_floor_bytes",
@@ -95,6 +98,7 @@ __all__ = [
     "outlook",
     "plan",
     "plan_again",
+    "put_right",
     "reconcile",
     "returned",
     "runaway",

@@ -65,7 +65,7 @@ def read_memory(files: Files, path: str, at_s: float) -> MemoryReading:
     limit = read_limit(files, path)
     peak = _optional_number(files, path, "memory.max_usage_in_bytes")
     failcnt = _optional_number(files, path, "memory.failcnt")
-    under_oom = _under_oom(files, path)
+    under_oom, killer_on = _oom_control(files, path)
     file = None
     if total.cache_bytes is not None and total.shmem_bytes is not None:
         file = max(0, total.cache_bytes - total.shmem_bytes - (total.swapcached_bytes or 0))
@@ -85,6 +85,7 @@ def read_memory(files: Files, path: str, at_s: float) -> MemoryReading:
         locked_file_bytes=locked_file_bytes(total),
         under_oom=under_oom,
         how=_HOW,
+        killer_on=killer_on,
     )
 
 
@@ -180,15 +181,14 @@ def _optional_number(files: Files, path: str, name: str) -> int | None:
     return None if text is None else number(f"{path}/{name}", text)
 
 
-def _under_oom(files: Files, path: str) -> bool | None:
-    """``under_oom`` of ``memory.oom_control``: tasks sleep at the limit, waiting for room."""
+def _oom_control(files: Files, path: str) -> tuple[bool | None, bool | None]:
+    """Two words of ``memory.oom_control``: tasks sleep at the limit, waiting for room; the killer is on."""
     text = read_optional(files, path, "memory.oom_control")
     if text is None:
-        return None
-    file = f"{path}/memory.oom_control"
-    value = words(file, text).get("under_oom")
-    if value is None:
-        return None
-    if value not in ("0", "1"):
-        raise ReadError(file, "under_oom is neither 0 nor 1", text=value)
-    return value == "1"
+        return None, None
+    file, found = f"{path}/memory.oom_control", words(f"{path}/memory.oom_control", text)
+    for name in ("under_oom", "oom_kill_disable"):
+        if found.get(name) not in (None, "0", "1"):
+            raise ReadError(file, f"{name} is neither 0 nor 1", text=found[name])
+    under, disabled = found.get("under_oom"), found.get("oom_kill_disable")
+    return None if under is None else under == "1", None if disabled is None else disabled == "0"

@@ -113,6 +113,26 @@ def own_cgroup2(files: Files) -> str:
     return _folder("v2", mount, own.pop() if own else None)
 
 
+def place_of(files: Files, pid: int) -> str:
+    """The cgroup of a process that its memory is charged to, as ``/proc/PID/cgroup`` names it.
+
+    For telling people; it is not a folder here where another namespace or mount shows less. Raises ``VanishedError`` or
+    ``ReadError``.
+    """
+    path = f"/proc/{pid}/cgroup"
+    unified = ""
+    for line in read_text(files, path).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, place = rest.partition(":")
+        if "memory" in controllers.split(","):
+            return place
+        if not controllers:
+            unified = place
+    if not unified:
+        raise ReadError(path, "there is no line for memory")
+    return unified
+
+
 def find_layout(files: Files, cgroup_name: str, *, probe: bool = True) -> Layout:
     """Where guestroom's cgroups belong: ``cgroup_name`` inside this process's own cgroups.
 
