@@ -260,7 +260,6 @@ def test_a_guest_killed_and_removed_by_somebody_else(make_host: MakeHost) -> Non
     """A QEMU killed from outside whose cgroup is removed at once has ended: told, room back, no traceback."""
     host = make_host(SETTINGS)
     guest, other = Small(host, "A"), Small(host, "B")
-    grant = host.ps()["B"]["grant_bytes"]
     os.kill(guest.pid, signal.SIGKILL)
     for path in (host.layout.ram("A"), host.layout.vmm("A"), guest.folder):
         until(lambda path=path: every(0, lambda: host.files.rmdir(path), 0.01) > 0 and not Path(path).is_dir(), 5)  # type: ignore[misc]
