@@ -1,8 +1,9 @@
 """Runs ``tests/inguest`` on a kernel with cgroup v2 only, booted in QEMU: the real v2, wherever this runs.
 
 Two disks are made without root rights. ``base`` holds the very interpreter and QEMU of this machine with the
-libraries ``ldd`` names, and is cached under a hash of what went into it. ``code`` holds the sources, the tests and the
-run-time packages of this environment, and is made anew each time: a second, so a changed line needs nothing else.
+libraries ``ldd`` names and the run-time packages of this environment, and is cached under a hash of what went into it.
+``code`` holds the sources, the tests and the test guest, and is made anew each time: seconds, so a changed line needs
+nothing else.
 The kernel is the test guest's (``tools/image.py``). Everything pytest prints comes over the serial console; the last
 line the guest prints is its exit code, and a guest that ends without that line has failed.
 """
@@ -61,7 +62,7 @@ def make_disk(folder: Path, disk: Path, *, spare_mib: int) -> None:
     image.run(mkfs(), *options, str(disk), f"{mib}M")
 
 
-# --- base: interpreter and QEMU ----------------------------------------------------------------------------
+# --- base: interpreter, packages and QEMU ----------------------------------------------------------------------------
 
 
 def interpreter_files() -> Iterator[Path]:
@@ -75,12 +76,23 @@ def interpreter_files() -> Iterator[Path]:
                 yield path
 
 
-def extension_files() -> Iterator[Path]:
-    """Compiled modules of the packages; they go to the code disk, their libraries to the base."""
+def package_files() -> dict[str, Path]:
+    """What the packages of this environment consist of, by its path among them."""
+    found = {}
     for distribution in distributions():
         for file in distribution.files or ():
-            if ".so" in file.suffixes:
-                yield Path(str(file.locate()))
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and "__pycache__" not in file.parts and source.is_file():
+                found[str(file)] = source
+    return found
+
+
+def compile_modules(folder: Path, place: str) -> None:
+    """Compile what lies in ``folder`` and will be at ``place``: emulated, an import that must compile first takes ten
+    times as long, and an agent imports hundreds. Dates are not compared again, and tracebacks show the guest's paths.
+    """
+    words = ["-q", "-j", "0", "-s", str(folder), "-p", place, "--invalidation-mode", "unchecked-hash", str(folder)]
+    image.run(sys.executable, "-m", "compileall", *words)
 
 
 def qemu_files() -> Iterator[Path]:
@@ -109,19 +121,23 @@ def libraries(programs: Iterable[Path]) -> set[Path]:
 
 def base_disk(cache: Path) -> Path:
     """The base disk for this machine's interpreter and QEMU, built once."""
-    files, extensions = [*interpreter_files(), *qemu_files()], list(extension_files())
+    files, packages = [*interpreter_files(), *qemu_files()], package_files()
+    extensions = [path for path in packages.values() if ".so" in path.suffixes]
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in files + extensions:
+    for name, path in [*((str(path), path) for path in files), *packages.items()]:
         about = path.stat()
-        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+        digest.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
 
     def build(folder: Path) -> None:
-        image.say("building the v2 guest's disk: interpreter, QEMU, libraries")
-        shared = libraries(files + extensions)
+        image.say("building the v2 guest's disk: interpreter, packages, QEMU, libraries")
+        shared = libraries([*files, *extensions])
         needed = sorted({*files, *shared})
         tree = folder / "tree"
         for path in needed:
             copy(path, tree / str(path)[1:])
+        for name, path in packages.items():
+            copy(path, tree / "site" / name)
+        compile_modules(tree / "site", "/site")
         copy(image.static_busybox(), tree / "bin" / "busybox")
         for name in ("proc", "sys", "dev", "tmp", "run", "etc", "root", "code"):
             (tree / name).mkdir(exist_ok=True)
@@ -142,7 +158,7 @@ def copy(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
-# --- code: sources, tests, packages -------------------------------------------------------------------------
+# --- code: sources and tests -------------------------------------------------------------------------
 
 
 def distributions() -> list[importlib.metadata.Distribution]:
@@ -171,14 +187,12 @@ def code_disk(folder: Path, pytest_args: list[str]) -> Path:
     for name in ("src", "tests"):
         shutil.copytree(ROOT / name, tree / name, ignore=skipped)
     copy(ROOT / "pyproject.toml", tree / "pyproject.toml")
-    for distribution in distributions():
-        for file in distribution.files or ():
-            source = Path(str(file.locate()))
-            if ".." not in file.parts and source.is_file():
-                copy(source, tree / "site" / str(file))
     copy(ROOT / "tools/inguest-main.sh", tree / "main.sh")
+    for name in ("vmlinuz", "initrd.gz"):
+        copy((Path(sys.prefix) / "guest-image" / name).resolve(), tree / "guest-image" / name)
     (tree / "arguments").write_text(" ".join(map(shlex.quote, pytest_args)))
     (tree / "python").write_text(str(Path(sys.executable).resolve()))
+    compile_modules(tree / "src", "/code/src")
     disk = folder / "code.img"
     make_disk(tree, disk, spare_mib=64)
     return disk

@@ -75,6 +75,8 @@ class GuestSettings:
     recreate_need_bytes: int | None = None
     on_short: OnShort | None = None
     on_runaway: OnRunaway | None = None
+    swap_bytes: int | None = None
+    zswap_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ class Settings:
     """The most one step takes, as a share of the grant (but at least 16 MiB)."""
     warn_before_s: float = 600.0
     """Time left to a guest's wall at which a warning is raised."""
+    swap_bytes: int | None = None
+    """Most of a guest's overhead that may be swapped out; None: the kernel's own, no limit."""
+    zswap_bytes: int | None = None
+    """Most of that kept compressed in memory; None: no limit."""
     cgroup: str = "guestroom"
     """Name of the parent cgroup, made under the agent's own."""
     socket_group: str | None = None

@@ -165,6 +165,13 @@ class Machine(Protocol):
         """Begin a new window of the kernel's own peak."""
         ...
 
+    def limit_swap(self, name: str, swap_bytes: int | None, zswap_bytes: int | None) -> None:
+        """Limit how much of a guest may be swapped out, and how much of that compressed; None: left to the kernel.
+
+        Raises ``HostError`` where this kernel can't.
+        """
+        ...
+
     def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
         """Switch the OOM killers of these guests, and of the host wall unless told otherwise."""
         ...

@@ -18,6 +18,7 @@ from guestroom.observe.cgroup1 import (
     read_frozen,
     read_limit,
     read_memory,
+    read_oom_kills,
     read_procs,
     read_usage,
 )
@@ -211,3 +212,19 @@ def test_any_text_or_error_gives_a_reading_or_an_error_of_the_tree(changes: dict
     except GuestroomError:
         return
     assert reading.unreclaimable_bytes is None or reading.unreclaimable_bytes >= 0
+
+
+def test_oom_kills_are_counted() -> None:
+    """The kernel's count as printed; unknown where it does not count (before 4.13), never 0."""
+    before = "oom_kill_disable 1\nunder_oom 0\n"
+    files = vmm()
+    assert read_oom_kills(files, CG) == 0
+    files.texts[f"{CG}/memory.oom_control"] = before + "oom_kill 3\n"
+    assert read_oom_kills(files, CG) == 3
+    files.texts[f"{CG}/memory.oom_control"] = before
+    assert read_oom_kills(files, CG) is None
+    files.texts[f"{CG}/memory.oom_control"] = before + "oom_kill x\n"
+    with pytest.raises(ReadError, match=r"memory\.oom_control"):
+        read_oom_kills(files, CG)
+    with pytest.raises(VanishedError):
+        read_oom_kills(DictFiles(), CG)

@@ -19,6 +19,7 @@ from guestroom.observe.cgroup2 import (
     read_frozen,
     read_limit,
     read_memory,
+    read_oom_kills,
     read_procs,
     read_usage,
 )
@@ -218,3 +219,19 @@ def test_any_text_or_error_gives_a_reading_or_an_error_of_the_tree(changes: dict
     except GuestroomError:
         return
     assert reading.unreclaimable_bytes is None or reading.unreclaimable_bytes >= 0
+
+
+def test_oom_kills_are_counted() -> None:
+    """The kernel's count as printed; unknown where it does not count (before 4.13), never 0."""
+    before = "low 0\nhigh 0\nmax 0\noom 0\n"
+    files = vmm()
+    assert read_oom_kills(files, CG) == 0
+    files.texts[f"{CG}/memory.events"] = before + "oom_kill 3\n"
+    assert read_oom_kills(files, CG) == 3
+    files.texts[f"{CG}/memory.events"] = before
+    assert read_oom_kills(files, CG) is None
+    files.texts[f"{CG}/memory.events"] = before + "oom_kill x\n"
+    with pytest.raises(ReadError, match=r"memory\.events"):
+        read_oom_kills(files, CG)
+    with pytest.raises(VanishedError):
+        read_oom_kills(DictFiles(), CG)

@@ -51,7 +51,7 @@ class AlarmClient:
 
     @classmethod
     async def start(
-        cls, layout: Layout, agent_lost_s: float, *, step_bytes: int = 16 * MIB, timeout_s: float = 5.0
+        cls, layout: Layout, agent_lost_s: float, *, step_bytes: int = 16 * MIB, timeout_s: float = 30.0
     ) -> AlarmClient:
         """Start the process and wait until it is ready. Raises ``AgentError`` if it does not start."""
         # -P: what lies in the current folder must not be imported into a root process.

@@ -5,7 +5,8 @@ for. It also reclaims and is slowed down, and a cgroup that lives above it evict
 again: a neighbour within its grant stood still for half a minute (seen). So it is never left below use: it is a wire at
 the next rung above, moved up the moment it was tripped, which makes it the ladder that v1 has. Kernel memory trips it
 too.
-The kernel reports events of one file at most every 10 ms (CGROUP_FILE_NOTIFY_MIN_INTV).
+The kernel reports events of one file at most every 10 ms (CGROUP_FILE_NOTIFY_MIN_INTV). Beside them a pressure trigger
+on the wall wakes for stalls that no wire sees (``alarm_pressure``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guestroom.agent import alarm_pressure
 from guestroom.agent.alarm_eyes import Eyes2
+from guestroom.agent.alarm_pressure import Trigger
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.apply.upkeep2 import brake
 from guestroom.errors import HostError
@@ -69,9 +72,14 @@ class EventAlarms:
         self._epoll = epoll
         self._on_error = on_error
         self._wires: dict[str | None, Wire] = {}
+        self.pressure: Trigger | None = None
+        self._pressure_tried = False
 
     def wall(self, op: WallOp) -> None:
-        """Be woken from where the headroom begins."""
+        """Be woken from where the headroom begins, and when somebody under the wall waits for memory."""
+        if not self._pressure_tried:
+            self._pressure_tried = True
+            self._listen_to_pressure(op.path)
         self._stretch(None, op.path, op.limit_bytes - op.headroom_bytes, op.limit_bytes, WALL_STEP_BYTES)
 
     def guest(self, op: GuestOp) -> bool:
@@ -88,6 +96,8 @@ class EventAlarms:
 
     def took(self, fd: int) -> bool:
         """True if ``fd`` is one of these. It is read, so that it wakes again only for news, and the wire moved up."""
+        if self.pressure is not None and fd == self.pressure.fd:
+            return self._took_pressure(self.pressure)
         for name, wire in self._wires.items():
             if wire.fd != fd:
                 continue
@@ -105,6 +115,24 @@ class EventAlarms:
         """Move wires down after use that fell."""
         for name, wire in self._wires.items():
             self._tune(name, wire)
+
+    def _listen_to_pressure(self, folder: str) -> None:
+        armed = alarm_pressure.arm(folder)
+        if isinstance(armed, Trigger):
+            self.pressure = armed
+            self._epoll.register(armed.fd, select.EPOLLPRI)
+        else:
+            self._on_error(None, f"no pressure alarm: {armed}")
+
+    def _took_pressure(self, trigger: Trigger) -> bool:
+        """Being polled has taken the event. A wall that is gone would wake for ever."""
+        try:
+            os.pread(trigger.fd, 1, 0)
+        except OSError:
+            self._epoll.unregister(trigger.fd)
+            os.close(trigger.fd)
+            self.pressure = None
+        return True
 
     def _stretch(self, name: str | None, folder: str, first_bytes: int, limit_bytes: int, step_bytes: int) -> bool:
         wire = self._wires.get(name)

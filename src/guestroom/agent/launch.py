@@ -87,6 +87,7 @@ class Launch:
         identity = await deps.kernel(self._identity, name, pid)
         care.record = replace(care.record, identity=identity)
         deps.inodes[name] = identity.cgroup_inode
+        await self._limit_swap(name)
         for helper in self.request.helper_pids:
             await deps.kernel(machine.put, helper, name, "vmm")
         await self.room.save(care)
@@ -106,6 +107,17 @@ class Launch:
             await deps.kernel(machine.drop_cache, name, "ram")
         finally:
             await deps.kernel(monitor.close)
+
+    async def _limit_swap(self, name: str) -> None:
+        """As its settings say. A kernel that can't is no reason not to start it, but it is said."""
+        settings, own = self.deps.settings, self.deps.settings.guest(name)
+        swap_bytes = settings.swap_bytes if own.swap_bytes is None else own.swap_bytes
+        zswap_bytes = settings.zswap_bytes if own.zswap_bytes is None else own.zswap_bytes
+        try:
+            await self.deps.kernel(self.deps.machine.limit_swap, name, swap_bytes, zswap_bytes)
+        except HostError as error:
+            numbers = {"swap_bytes": swap_bytes, "zswap_bytes": zswap_bytes}
+            self.deps.event("swap_not_limited", name, f"{name}: {error.message}", numbers)
 
     async def _continue(self, care: Care, monitor: Monitor, status: str) -> None:
         """From here on it is a running guest, durable before it is continued."""

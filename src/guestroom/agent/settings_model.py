@@ -203,6 +203,20 @@ class HostSection(Section):
         'a percentage like "25%" or "12.5%"',
         "The most a guest gives back in one step, as a share of its grant (but at least 16 MiB).",
     )
+    swap_bytes: Annotated[int | None, _size_or("auto")] = _key(
+        "swap",
+        _D.swap_bytes,
+        '"auto"',
+        f'"auto", {_SIZE}',
+        "Most of a guest's overhead that may be swapped out (cgroup v2); auto: as the kernel will. Guest RAM never is.",
+    )
+    zswap_bytes: Annotated[int | None, _size_or("auto")] = _key(
+        "zswap",
+        _D.zswap_bytes,
+        '"auto"',
+        f'"auto", {_SIZE}',
+        "Most of that kept compressed in memory by zswap (cgroup v2, from kernel 5.19 on); auto: as the kernel will.",
+    )
     cgroup: Annotated[str, _text(_CGROUP, ("tasks", "notify_on_release"))] = _key(
         "cgroup",
         _D.cgroup,
@@ -316,6 +330,12 @@ class GuestSection(Section):
     )
     on_short: Annotated[OnShort | None, _one_of(OnShort)] = _key(
         "on_short", None, '"squeeze"', _words(OnShort), "What happens when there is less room than it needs."
+    )
+    swap_bytes: Annotated[int | None, PlainValidator(read_size)] = _key(
+        "swap", None, "0", _SIZE, "Most of its overhead that may be swapped out; not set: that of [host]."
+    )
+    zswap_bytes: Annotated[int | None, PlainValidator(read_size)] = _key(
+        "zswap", None, "0", _SIZE, "Most of that kept compressed in memory; not set: that of [host]."
     )
     on_runaway: Annotated[OnRunaway | None, _one_of(OnRunaway)] = _key(
         "on_runaway", None, '"stop"', _words(OnRunaway), "What happens when it stays held; not set: that of [host]."

@@ -14,7 +14,7 @@ from guestroom.apply.upkeep import (
     set_up_wall,
     thaw,
 )
-from guestroom.apply.upkeep2 import brake, lift, protect_ram, take_place
+from guestroom.apply.upkeep2 import brake, lift, limit_swap, protect_ram, take_place
 from guestroom.apply.write import Write
 from guestroom.apply.writes import wall_writes, writes
 
@@ -28,6 +28,7 @@ __all__ = [
     "brake",
     "drop_cache",
     "lift",
+    "limit_swap",
     "make_applier",
     "move",
     "oom_killers",

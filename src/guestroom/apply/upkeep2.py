@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 from guestroom.actions import OutcomeKind
 from guestroom.apply.applier import kind_of, make_folder, read_text, write_text
-from guestroom.apply.cgroup2 import STAT_FILE
+from guestroom.apply.cgroup2 import STAT_FILE, do_write2
 from guestroom.apply.processes import move
 from guestroom.apply.upkeep import Report
 from guestroom.apply.write import Write
-from guestroom.apply.writes2 import BRAKE_FILE, FREEZE_FILE, NO_LIMIT, SUBTREE_FILE, THAWED
+from guestroom.apply.writes2 import BRAKE_FILE, FREEZE_FILE, NO_LIMIT, SUBTREE_FILE, THAWED, swap_writes2
 from guestroom.errors import HostError, VanishedError, from_write
 from guestroom.guest import check_name
 from guestroom.layout import AGENT_LEAF, Layout
 from guestroom.units import round_down
 
 if TYPE_CHECKING:
-    from guestroom.ports import Files
+    from guestroom.ports import Clock, Files
 
 PROTECTION_FILE = "memory.min"
 
@@ -79,6 +79,33 @@ def brake(files: Files, layout: Layout, name: str | None, at_bytes: int | None) 
         return Report(folder, OutcomeKind.DONE)
     value = NO_LIMIT if at_bytes is None else str(round_down(at_bytes))
     return _reported(files, folder, ((f"{folder}/{BRAKE_FILE}", value),))
+
+
+def limit_swap(
+    files: Files, layout: Layout, name: str, clock: Clock, *, swap_bytes: int | None, zswap_bytes: int | None
+) -> Report:
+    """Limit a guest's swap as its settings say; what this kernel can't limit is reported as failed, with why.
+
+    Its RAM is out of swap as it is (see ``writes2``), so this is about its overhead. ``None``: left to the kernel.
+    """
+    guest = layout.guest(check_name(name))
+    if swap_bytes is None and zswap_bytes is None:
+        return Report(guest, OutcomeKind.DONE)
+    if layout.version == 1:
+        why = "cgroup v1 limits swap together with memory (memsw), which would move with every grant"
+        return Report(guest, OutcomeKind.FAILED, f"its swap is not limited: {why}")
+    failed = []
+    for write in swap_writes2(layout, name, swap_bytes, zswap_bytes):
+        try:
+            do_write2(files, write, clock)
+        except VanishedError:
+            file = write.path.rpartition("/")[2]
+            failed.append(f"there is no {file} (a kernel without swap accounting, or before 5.19 for zswap)")
+        except HostError as error:
+            failed.append(error.line())
+    if failed:
+        return Report(guest, OutcomeKind.FAILED, f"its swap is not limited as set: {'; '.join(failed)}")
+    return Report(guest, OutcomeKind.DONE)
 
 
 def lift(files: Files, layout: Layout, names: Iterable[str] = ()) -> tuple[Report, ...]:

@@ -20,6 +20,7 @@ EVENTS_FILE = "cgroup.events"
 SUBTREE_FILE = "cgroup.subtree_control"
 GROUP_KILL_FILE = "memory.oom.group"
 SWAP_FILE = "memory.swap.max"
+ZSWAP_FILE = "memory.zswap.max"
 NO_LIMIT = "max"
 FROZEN = "1"
 THAWED = "0"
@@ -65,6 +66,20 @@ def let_go_writes(layout: Layout, name: str) -> tuple[Write, ...]:
     return (
         Write("write", f"{layout.vmm(name)}/{BRAKE_FILE}", NO_LIMIT, verify=True),
         Write("write", f"{layout.guest(name)}/{FREEZE_FILE}", THAWED, verify=True),
+    )
+
+
+def swap_writes2(layout: Layout, name: str, swap_bytes: int | None, zswap_bytes: int | None) -> tuple[Write, ...]:
+    """Return the writes that limit how much of a guest may be swapped out, and how much of that compressed in memory.
+
+    ``None`` leaves the kernel's own: no limit. Raises ``GuestNameError`` for a name that is not a guest's.
+    """
+    guest = layout.guest(check_name(name))
+    wanted = ((SWAP_FILE, swap_bytes), (ZSWAP_FILE, zswap_bytes))
+    return tuple(
+        Write("write", f"{guest}/{file}", str(size_bytes), verify=True)
+        for file, size_bytes in wanted
+        if size_bytes is not None
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from guestroom.apply.processes import move, open_process
 from guestroom.apply.upkeep import drop_cache, oom_killers, remove_guest, reset_peak, set_up_wall
-from guestroom.apply.upkeep2 import protect_ram
+from guestroom.apply.upkeep2 import limit_swap, protect_ram
 from guestroom.errors import HostError, VanishedError
 from guestroom.layout import Layout
 from guestroom.observe import hierarchy, procfs
@@ -126,6 +126,14 @@ class KernelMachine:
         report = reset_peak(self._files, self._part(name, part), self._layout.version)
         if not report.ok:
             raise HostError(f"the kernel's peak was not reset: {report.detail}", where=report.path)
+
+    def limit_swap(self, name: str, swap_bytes: int | None, zswap_bytes: int | None) -> None:
+        """Limit a guest's swap. Raises ``HostError`` where this kernel can't."""
+        report = limit_swap(
+            self._files, self._layout, name, self._clock, swap_bytes=swap_bytes, zswap_bytes=zswap_bytes
+        )
+        if not report.ok:
+            raise HostError(report.detail, where=report.path)
 
     def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
         """Switch the OOM killers of these guests and of the host wall. Raises ``HostError`` if one refuses."""

@@ -1,47 +1,57 @@
 """The control run: the same guest, the same load, under the plain limit that equal shares would have set.
 
-Without it the story would prove nothing: nobody being killed is only news if somebody would have been.
+Without it the story would prove nothing: nobody being killed is only news if somebody would have been. On v1 the limit
+stands from the start and the guest grows into it; on v2 the guest has grown when the limit is lowered, which is the
+write that everybody makes: it is taken, and it kills.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from guestroom.apply.writes import limit_file
 from guestroom.errors import GuestroomError
-from guestroom.lab.vm import Vm
 from guestroom.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from guestroom.lab.story import Story
 
+BOOT_S = 60.0
 _WAIT_S = 30.0
+_SHARE_BYTES = (256 + 400) * MIB
+_AMPLE_BYTES = (256 + 600) * MIB
+_LOAD_BYTES = 450 * MIB
 
 
 def without_guestroom(story: Story) -> None:
-    """Start a guest under RAM + 400 MiB with the kernel's OOM killer as it is, and let it grow as A did."""
+    """Bring a guest that has grown as A did and the limit of an equal share together, with nobody in between."""
     host = story.host
-    limit = (256 + 400) * MIB
     path = f"{host.layout.memory}-control"
-    story.screen.say(f"the control run, without guestroom: the same guest under a plain limit of {format_bytes(limit)}")
+    naive = host.layout.version == 2
+    how = "it grows, and then its limit is lowered to" if naive else "the same guest under a plain limit of"
+    story.screen.say(f"the control run, without guestroom: {how} {format_bytes(_SHARE_BYTES)}")
     host.files.mkdir(path)
-    machine = replace(host.machine("control", story.image), extra=("-mem-prealloc",))
+    file = f"{path}/{limit_file(host.layout.version)}"
+    machine = story.machine("control", extra=("-mem-prealloc",))
     vm = None
     try:
-        host.files.write(f"{path}/memory.limit_in_bytes", str(limit))
-        vm = Vm(machine, machine.argv(), cgroup=path)
-        if not story.waiting(lambda: vm.wait_alive(0.5), 60.0, lambda: vm.process.poll() is not None):
+        host.files.write(file, str(_AMPLE_BYTES if naive else _SHARE_BYTES))
+        vm = machine.start(machine.argv(), cgroup=path)
+        if not story.waiting(lambda: vm.wait_alive(0.5), BOOT_S, lambda: vm.process.poll() is not None):
             story.finding("the control guest came alive", vm.stderr() or "it did not", ok=False)
         with contextlib.suppress(GuestroomError):
-            # The kernel kills QEMU in the middle of this command: the broken connection is the expected answer.
-            vm.grow(450 * MIB, "load")
+            # Under a plain limit the kernel kills QEMU in the middle of this: the broken connection is expected then.
+            story.load(vm, _LOAD_BYTES, "load")
+        if naive:
+            story.alive(vm)
+            host.files.write(file, str(_SHARE_BYTES))
         story.waiting(lambda: vm.process.poll() is not None, _WAIT_S)
-        code = vm.process.poll()
-        text = host.files.read(f"{path}/memory.oom_control")
-        kills = int(dict(line.split() for line in text.splitlines())["oom_kill"])
+        code, kills = vm.process.poll(), host.kills(path)
         figures = f"ended with {code}, the kernel counts {kills} kill" if code is not None else "it lives"
+        if naive:
+            figures = f"the write was taken; {figures}"
         story.finding("without guestroom the guest is lost", figures, code is not None and kills > 0)
     finally:
         if vm is not None:

@@ -70,8 +70,7 @@ class Machine:
     def argv(self) -> list[str]:
         """QEMU's command line as its user would write it: nothing of guestroom in it."""
         options = f"console=ttyS0 quiet guestroom.role={self.role} guestroom.io={self.io} guestroom.touch={self.touch}"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.monitor)  # noqa: PTH108
+        self.clear_monitor()
         return [
             "qemu-system-x86_64",
             *("-M", "q35", "-m", str(self.ram_mib), "-accel", f"tcg,tb-size={TB_MIB}", "-nodefaults"),
@@ -83,6 +82,15 @@ class Machine:
             *("-qmp", f"unix:{self.monitor},server=on,wait=off"),
             *self.extra,
         ]
+
+    def clear_monitor(self) -> None:
+        """Remove the socket an earlier start of it left."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.monitor)  # noqa: PTH108
+
+    def start(self, command: Sequence[str], *, cgroup: str | None = None) -> Vm:
+        """Start it by ``command`` (``guestroom run ... -- argv``, or the bare argv)."""
+        return Vm(self, command, cgroup=cgroup)
 
     def make_disk(self) -> None:
         """An empty disk, if there is none."""
@@ -167,6 +175,18 @@ class Vm:
                 return f"its {still} stands still for {patience_s:g} s"
             time.sleep(0.02)
         return None
+
+    def evidence(self) -> str:
+        """What there is to see of its life."""
+        signs = self.signs
+        return (
+            f"{signs.beats} heartbeats, largest gap {self.gap_s() * 1000:.0f} ms; {signs.ops} requests, "
+            f"{signs.verified} read back and compared, 0 errors"
+        )
+
+    def came_back(self, beats: int, patience_s: float) -> bool:
+        """Whether it beats again, beyond the ``beats`` it had before it was stopped, and its I/O goes on."""
+        return self.signs.beats > beats and self.alive(patience_s) is None
 
     def type(self, line: str) -> None:
         """Type a line into its serial console."""

@@ -27,6 +27,7 @@ __all__ = [
     "read_frozen",
     "read_limit",
     "read_memory",
+    "read_oom_kills",
     "read_procs",
     "read_stat",
     "read_usage",
@@ -127,6 +128,16 @@ def hidden_limit(files: Files, root: str) -> Limit | None:
     limit, own = as_limit(found), read_limit(files, root)
     hidden = isinstance(limit, int) and (not isinstance(own, int) or limit < own)
     return limit if hidden else UNLIMITED
+
+
+def read_oom_kills(files: Files, path: str) -> int | None:
+    """Processes the OOM killer took in this cgroup itself; ``None`` before 4.13, which does not count them.
+
+    Raises ``VanishedError`` or ``ReadError``.
+    """
+    file = f"{path}/memory.oom_control"
+    value = words(file, read_text(files, file)).get("oom_kill")
+    return None if value is None else number(file, value)
 
 
 def read_frozen(files: Files, freezer_path: str) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "read_frozen",
     "read_limit",
     "read_memory",
+    "read_oom_kills",
     "read_procs",
     "read_stat",
     "read_usage",
@@ -112,6 +113,16 @@ def as_limit(path: str, text: str) -> Limit:
 def hidden_limit(files: Files, root: str) -> Limit | None:
     """The smallest limit above what can be seen: v2 does not say, so ``None``."""
     return None
+
+
+def read_oom_kills(files: Files, path: str) -> int | None:
+    """Processes the OOM killer took in this cgroup and below; ``None`` before 4.13, which does not count them.
+
+    Raises ``VanishedError`` or ``ReadError``.
+    """
+    file = f"{path}/memory.events"
+    value = words(file, _controlled(files, path, "memory.events")).get("oom_kill")
+    return None if value is None else number(file, value)
 
 
 def read_frozen(files: Files, path: str) -> bool:

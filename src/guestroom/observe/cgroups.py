@@ -33,6 +33,10 @@ class Cgroups(Protocol):
         """The smallest limit above what can be seen."""
         ...
 
+    def read_oom_kills(self, files: Files, path: str) -> int | None:
+        """Processes the OOM killer took here."""
+        ...
+
     def read_frozen(self, files: Files, path: str) -> bool:
         """Whether all in it stands still; ``path`` is ``Layout.freezer_of`` a guest."""
         ...

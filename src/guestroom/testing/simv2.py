@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from guestroom.units import PAGE_BYTES, round_down
 
 MAX = "max"
-_DIRECT = ("memory.max", "memory.high", "memory.min", "memory.swap.max", "memory.oom.group")
+_DIRECT = ("memory.max", "memory.high", "memory.min", "memory.swap.max", "memory.zswap.max", "memory.oom.group")
 
 
 class Crash(BaseException):
@@ -43,6 +43,7 @@ class Group:
             "memory.high": MAX,
             "memory.min": "0",
             "memory.swap.max": MAX,
+            "memory.zswap.max": MAX,
             "memory.oom.group": "0",
         }
     )
@@ -105,6 +106,8 @@ class SimV2:
             case "memory.reclaim":
                 if self.reclaim(folder, int(value)) < int(value):
                     raise _error(errno.EAGAIN, path)
+            case _ if name in _DIRECT and name not in group.files:
+                raise _error(errno.ENOENT, path)
             case _ if name in _DIRECT and value == MAX:
                 group.files[name] = MAX
             case _ if name in _DIRECT:

@@ -44,6 +44,8 @@ socket_group = "kvm"
 on_runaway = "wall"
 giveback_keep = "48MiB"
 giveback_step = "10%"
+swap = "64MiB"
+zswap = 0
 
 [sizing]
 policy = "kubevirt"
@@ -72,6 +74,8 @@ recreatable = true
 recreate_need = "200MiB"
 on_short = "recreate"
 on_runaway = "stop"
+swap = 0
+zswap = "1MiB"
 
 [guests.web-1]
 weight = 3
@@ -103,9 +107,11 @@ FULL_SETTINGS = Settings(
     giveback_after_s=90.0,
     giveback_keep_bytes=48 * MIB,
     giveback_step=Percent(1000),
+    swap_bytes=64 * MIB,
+    zswap_bytes=0,
     warn_before_s=300.0,
     guests={
-        "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP),
+        "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP, 0, MIB),
         "web-1": GuestSettings(weight=3),
     },
 )
@@ -143,7 +149,7 @@ def test_the_printed_guest_can_be_used_as_it_is() -> None:
     text = example_toml()
     guest = text[text.index("# [guests.NAME]") :].replace("\n# ", "\n").removeprefix("# ")
     assert parse_settings(guest.replace("= false", "= true"), "example").guests == {
-        "NAME": GuestSettings(1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP)
+        "NAME": GuestSettings(1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP, 0, 0)
     }
 
 

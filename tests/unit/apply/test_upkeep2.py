@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from guestroom.actions import MakeGuest, OutcomeKind
-from guestroom.apply import brake, lift, make_applier, protect_ram, set_up_wall, take_place
+from guestroom.apply import brake, lift, limit_swap, make_applier, protect_ram, set_up_wall, take_place
 from guestroom.errors import HostError
 from guestroom.layout import Layout
 from guestroom.testing import ManualClock
@@ -98,6 +98,30 @@ def test_ram_is_protected_by_what_is_there(sim: SimV2) -> None:
     assert protect_ram(sim, LAYOUT, "gone").kind is OutcomeKind.VANISHED
 
 
+def test_swap_is_limited_as_set(sim: SimV2) -> None:
+    """A guest's swap and zswap get the limits that were set, in whole pages; None is left to the kernel."""
+    files = with_guest(sim).groups["/cg/unit/g/a"].files
+    assert limit_swap(sim, LAYOUT, "a", ManualClock(), swap_bytes=None, zswap_bytes=None).ok
+    assert (files["memory.swap.max"], files["memory.zswap.max"]) == ("max", "max")
+    assert limit_swap(sim, LAYOUT, "a", ManualClock(), swap_bytes=64 * MIB + 5, zswap_bytes=0).ok
+    assert (files["memory.swap.max"], files["memory.zswap.max"]) == (str(64 * MIB), "0")
+
+
+def test_kernel_that_can_not_limit_swap_is_told(sim: SimV2) -> None:
+    """A missing file is no success: it is named, and the other limit is set all the same."""
+    files = with_guest(sim).groups["/cg/unit/g/a"].files
+    del files["memory.zswap.max"]
+    report = limit_swap(sim, LAYOUT, "a", ManualClock(), swap_bytes=4096, zswap_bytes=4096)
+    assert report.kind is OutcomeKind.FAILED
+    assert "no memory.zswap.max" in report.detail
+    assert files["memory.swap.max"] == "4096"
+    sim.faults = {len(sim.operations): errno.EACCES}
+    assert "EACCES" in limit_swap(sim, LAYOUT, "a", ManualClock(), swap_bytes=0, zswap_bytes=None).detail
+    report = limit_swap(sim, V1, "a", ManualClock(), swap_bytes=0, zswap_bytes=None)
+    assert report.kind is OutcomeKind.FAILED
+    assert "memsw" in report.detail
+
+
 def test_nothing_of_it_is_done_on_v1() -> None:
     """On v1 none of this reads or writes anything."""
     sim = SimV2()
@@ -105,4 +129,5 @@ def test_nothing_of_it_is_done_on_v1() -> None:
     assert brake(sim, V1, "a", 1).ok
     assert lift(sim, V1, ["a"]) == ()
     assert protect_ram(sim, V1, "a").ok
+    assert limit_swap(sim, V1, "a", ManualClock(), swap_bytes=None, zswap_bytes=None).ok
     assert sim.operations == []

@@ -7,6 +7,7 @@ import pytest
 from guestroom.actions import Hold, LetGo, MakeGuest, SetLimit, SetWall, StartGuest, StopGuest
 from guestroom.apply.write import Write
 from guestroom.apply.writes import limit_file, wall_writes, writes
+from guestroom.apply.writes2 import swap_writes2
 from guestroom.errors import GuestNameError
 from guestroom.layout import Layout
 
@@ -46,6 +47,15 @@ def test_new_guest() -> None:
         ("mkdir", "a/vmm", ""),
         ("write", "a/ram/memory.swap.max", "0"),
     ]
+
+
+def test_swap_is_limited_on_the_guest_and_only_where_it_was_set() -> None:
+    """What was not set is not written; 0 is a limit."""
+    assert swap_writes2(LAYOUT, "a", None, None) == ()
+    steps = [(w.op, w.path, w.value) for w in swap_writes2(LAYOUT, "a", 0, 8192)]
+    assert steps == [("write", "/cg/g/a/memory.swap.max", "0"), ("write", "/cg/g/a/memory.zswap.max", "8192")]
+    with pytest.raises(GuestNameError):
+        swap_writes2(LAYOUT, "../x", 0, None)
 
 
 def test_wall() -> None:
