@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from guestroom.errors import GuestroomError, HostError
+from guestroom.layout import Layout
 from guestroom.observe import procfs
 from guestroom.observe.hierarchy import find_layout
 from guestroom.ports import Files
@@ -44,14 +45,47 @@ def check_memory_cgroup(files: Files, cgroup: str) -> Check:
         hint = f"{error.hint}; size, divide and plan work without" if error.hint else None
         return Check("memory cgroup", Level.FAIL, error.message, hint)
     detail = f"v{layout.version}, writable; guests go to {layout.memory}"
-    if layout.version == 2 and not _has(files, f"{layout.parent}/memory.reclaim"):
-        return Check(
-            "memory cgroup",
-            Level.WARN,
-            f"{detail}; this kernel has no memory.reclaim, so a guest full of page cache can't be shrunk",
-            "use a kernel from 5.19 on",
-        )
+    lacks = _lacks2(files, layout) if layout.version == 2 else []
+    if lacks:
+        found = "; ".join(f"no {lack.file}: {lack.so}" for lack in lacks)
+        hint = "; ".join(dict.fromkeys(lack.hint for lack in lacks))
+        return Check("memory cgroup", Level.WARN, f"{detail}; {found}", hint)
     return Check("memory cgroup", Level.OK, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A v2 file that not every kernel has, what is so without it, and where it is."""
+
+    file: str
+    so: str
+    hint: str
+    in_root: bool
+    """Whether the root of the tree has it too."""
+
+
+_LACKS = (
+    Lack("memory.reclaim", "a guest full of page cache can't be shrunk", "use a kernel from 5.19 on", in_root=True),
+    Lack(
+        "memory.peak",
+        "a guest's peak is the largest sample, with the largest step between two samples added",
+        "use a kernel from 5.19 on",
+        in_root=False,
+    ),
+    Lack(
+        "memory.pressure",
+        "a guest that waits for memory without meeting a limit is seen by the sweep only",
+        "use a kernel with CONFIG_PSI, booted with psi=1",
+        in_root=True,
+    ),
+)
+
+
+def _lacks2(files: Files, layout: Layout) -> list[Lack]:
+    """What this kernel lacks of v2, by the files of the host wall, or of the cgroup it will be in."""
+    folder = layout.memory if _has(files, f"{layout.memory}/memory.max") else layout.parent
+    inner = _has(files, f"{folder}/memory.max")
+    return [lack for lack in _LACKS if (inner or lack.in_root) and not _has(files, f"{folder}/{lack.file}")]
 
 
 def _has(files: Files, path: str) -> bool:
