@@ -285,6 +285,12 @@ class GuestRecord:
     recreated_wall_s: float | None = None
     fixed_overhead: bool = False
     burst_bytes: int = 0
+    burst_reason: str = ""
+    """What makes that burst, for people."""
+    burst_seen_bytes: int | None = None
+    """The most its overhead was seen to gain at once; None: not seen yet."""
+    growth_bytes_per_s: int | None = None
+    """The fastest its overhead was seen to grow; None: not seen yet."""
     qmp_path: str | None = None
     own_stop: bool = False
     """guestroom added ``-S``: it is ours to continue."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import select
 import signal
@@ -139,7 +140,7 @@ class Alarm:
                 writable = not writable
                 self._wait_writable(writable)
             look = False
-            events = self._epoll.poll(self._timeout_s())
+            events = self._wait()
             began_s = time.monotonic()
             for fd, _ in events:
                 look = self._ready(fd) or look
@@ -149,6 +150,7 @@ class Alarm:
                 if self._events is not None and now_s >= self._times.sweep_s:
                     self._events.sweep()
                 self._times.sweep_s = now_s + (BUSY_SWEEP_S if self._watch.anybody_over else SWEEP_S)
+                self._watch.report()
             if self._watch.freezing:
                 self._watch.settle()
             if self._times.lost_s is not None and now_s >= self._times.lock_s and self._left_alone(now_s):
@@ -157,6 +159,17 @@ class Alarm:
             wait_s = breath.wait_s(began_s, time.monotonic())
             if wait_s > 0 and not self._watch.freezing:
                 time.sleep(wait_s)
+                self._watch.reaction.wakes.append(wait_s)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Sleep until something is there or due, and measure by how much too late a timer wakes this process."""
+        # The kernel's timer for it counts whole milliseconds, rounded up.
+        timeout_s = math.ceil(self._timeout_s() * 1000) / 1000
+        began_s = time.monotonic()
+        ready = self._epoll.poll(timeout_s)
+        if not ready and timeout_s > 0:
+            self._watch.reaction.wakes.append(max(0.0, time.monotonic() - began_s - timeout_s))
+        return ready
 
     def _timeout_s(self) -> float:
         if self._watch.freezing:

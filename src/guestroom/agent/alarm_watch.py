@@ -13,11 +13,12 @@ is ever thawed by it while the agent lives.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guestroom.actions import Hold, LetGo
 from guestroom.agent.alarm_eyes import FROZEN, THAWED, eyes
+from guestroom.agent.alarm_measure import Climb, Reaction
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.decide.hold import Excess, hold
 from guestroom.errors import AgentError, HostError
@@ -43,6 +44,7 @@ class Watched:
     op: GuestOp
     held: bool = False
     over: bool = False
+    climb: Climb = field(default_factory=Climb)
     complaint: str | None = None
     """The last error told about it: told once, not at every look."""
     thawed: int = 0
@@ -68,6 +70,7 @@ class Watch:
         self.wall: WallOp | None = None
         self.guests: dict[str, Watched] = {}
         self.freezing: dict[str, Freezing] = {}
+        self.reaction = Reaction()
         self._eyes = eyes(files, layout)
         self._layout = layout
         self._applier = applier
@@ -117,14 +120,14 @@ class Watch:
         excesses = []
         left_bytes = self._wall_limit(wall)
         for guest in self.guests.values():
-            op, overhead_bytes = guest.op, self._overhead(guest)
+            op, overhead_bytes = guest.op, self._overhead(guest, began_s)
             if guest.held:
                 self._still_held(guest, overhead_bytes, began_s)
             excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held)
             excesses.append(excess)
             left_bytes -= op.ram_charged_bytes + op.grant_bytes + excess.over_bytes
             if overhead_bytes is not None:
-                self._tell_over(guest, overhead_bytes)
+                self._tell_over(guest, overhead_bytes, began_s)
         # What the wall leaves above everybody's RAM and grant may be less than the agent's headroom (an overcommitted
         # host); more does not count, it is the agent's to give.
         headroom_bytes = min(wall.headroom_bytes, left_bytes + sum(excess.over_bytes for excess in excesses))
@@ -134,6 +137,15 @@ class Watch:
                     self._hold(action, began_s)
                 case LetGo():
                     self._let_go(action, began_s)
+        self.reaction.looks.append(self._clock.monotonic() - began_s)
+
+    def report(self) -> None:
+        """Tell what was measured since it was last told: the answer's time, and how guests grow."""
+        for guest in self.guests.values():
+            if (growth := guest.climb.news(guest.op.name)) is not None:
+                self._emit(growth)
+        if (reaction := self.reaction.news(self._clock.monotonic())) is not None:
+            self._emit(reaction)
 
     def settle(self) -> None:
         """Report the holds that are complete by now, or late."""
@@ -149,6 +161,7 @@ class Watch:
             if state != FROZEN and not late:
                 continue
             del self.freezing[name]
+            self.reaction.holds.append(now_s - freezing.since_s)
             self._emit(
                 {
                     "event": "held",
@@ -239,23 +252,25 @@ class Watch:
         self._wall_complaint = None
         return limit_bytes
 
-    def _overhead(self, guest: Watched) -> int | None:
+    def _overhead(self, guest: Watched, began_s: float) -> int | None:
         """Unreclaimable bytes above its RAM; for a guest whose whole usage is within RAM + grant a bound of it.
 
         None where it can't be read: unknown is not zero, so nothing is decided about it (P6).
         """
-        op = guest.op
+        op, exact = guest.op, False
         try:
             charged_bytes = self._eyes.usage(op.memory_path)
             if guest.held or charged_bytes > op.ram_charged_bytes + op.grant_bytes:
-                charged_bytes = self._eyes.unreclaimable(op.name, charged_bytes)
+                charged_bytes, exact = self._eyes.unreclaimable(op.name, charged_bytes), True
         except HostError as error:
             self._complain(guest, error)
             return None
         guest.complaint = None
-        return max(0, charged_bytes - op.ram_charged_bytes)
+        overhead_bytes = max(0, charged_bytes - op.ram_charged_bytes)
+        guest.climb.add(began_s, self._clock.monotonic(), overhead_bytes, exact=exact)
+        return overhead_bytes
 
-    def _tell_over(self, guest: Watched, overhead_bytes: int) -> None:
+    def _tell_over(self, guest: Watched, overhead_bytes: int, began_s: float) -> None:
         """Say once when a guest goes above its grant and once when it is back."""
         over = overhead_bytes > guest.op.grant_bytes
         if over != guest.over:
@@ -266,6 +281,7 @@ class Watch:
                     "name": guest.op.name,
                     "overhead_bytes": overhead_bytes,
                     "grant_bytes": guest.op.grant_bytes,
+                    "at_s": began_s,
                 }
             )
 

@@ -1,8 +1,8 @@
 """What the agent and its alarm process say to each other: one JSON object a line.
 
 Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``forget``, ``ping``. Alarm to
-agent: ``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``thawed``, ``error``, ``pong``.
-Read strictly: a wrong number here would hold or free the wrong guest.
+agent: ``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``thawed``, ``growth``,
+``reaction``, ``error``, ``pong``. Read strictly: a wrong number here would hold or free the wrong guest.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from guestroom.agent.peaks import PeakWindow
+from guestroom.agent.peaks import BLUR_BYTES, PeakWindow
 from guestroom.agent.session import Session
 from guestroom.decide.trend import Point, largest_rise
 from guestroom.facts import GuestFacts, GuestRecord, GuestState, OverheadReading
@@ -52,6 +52,8 @@ class Care:
     """A warning stands that it is heading for its wall."""
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))
     """Its overhead lately, for its trend."""
+    kernel_peak_bytes: int | None = None
+    """The kernel's own peak as last read; 0: begun anew; None: never read."""
     unreadable: bool = False
     """Its last reading failed, which was told."""
     look_failed: str | None = None
@@ -88,6 +90,25 @@ class Care:
             return 0
         after_s = self.points[-1].at_s - _LATELY_S
         return largest_rise(point for point in self.points if point.at_s >= after_s)
+
+    def burst_bytes(self, reading: OverheadReading) -> int:
+        """What its overhead gained at once by its newest reading, which is the last of ``points``; 0 for nothing new.
+
+        The kernel's own peak tells what lies between two readings, where no page cache blurs it.
+        """
+        top, before = reading.overhead_bytes or 0, self.kernel_peak_bytes
+        exact = reading.cache_bytes is not None and reading.cache_bytes <= BLUR_BYTES
+        if reading.kernel_peak_bytes is not None:
+            self.kernel_peak_bytes = reading.kernel_peak_bytes
+            # Its first reading is of a peak from any time.
+            if exact and before is not None and not reading.kernel_peak_is_old and reading.kernel_peak_bytes > before:
+                top = max(top, reading.kernel_peak_bytes)
+        low = top
+        for point in reversed(self.points):
+            if point.at_s < reading.at_s - _LATELY_S:
+                break
+            low = min(low, point.overhead_bytes)
+        return top - low
 
     @property
     def reachable(self) -> bool:

@@ -100,7 +100,7 @@ class Keeper:
                 raise InputError(f"a guest named {name!r} is under care already", where=name)
             await room.look_at_all()
             host = await room.host()
-            burst = max(room.burst_bytes(), wanted.burst_bytes)
+            burst = room.following.with_newcomer(wanted.burst_bytes)
             now_s = deps.clock.monotonic()
             plan = decide.plan(wanted.newcomer, room.guests(), host, deps.settings, now_s, burst_bytes=burst)
         assert plan.verdict is not None
@@ -176,7 +176,10 @@ class Keeper:
             self.deps.event("hold_lost", care.name, message, {"times": times})
             self.room.note(care)
         elif kind == "over" and care is not None:
+            self.room.following.over(care.name, news.get("at_s"))
             self.growing.over(care)
+        elif self.room.following.heard(news):
+            self.room.tune_guard()
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
 
@@ -202,8 +205,8 @@ class Keeper:
         """The host as ``/v1/host`` shows it."""
         room = self.room
         host, cares = await room.host(), list(room.cares.values())
-        budget = decide.budget(host, room.guests(), self.deps.settings, burst_bytes=room.burst_bytes())
-        return host_row(host, budget, cares, room.walls_hit)
+        budget = room.make_budget(host)
+        return host_row(host, budget, cares, room.walls_hit, room.following.view(budget))
 
 
 def _hold_message(kind: str, care: Care, news: Mapping[str, object]) -> str:

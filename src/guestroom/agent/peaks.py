@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-_BLUR_BYTES = 1 << 20
+BLUR_BYTES = 1 << 20
 """Page cache up to this much is within the accuracy that is asked of a peak."""
 
 
@@ -43,7 +43,7 @@ class PeakWindow:
         self._last = overhead_bytes
         if kernel_peak_bytes is None:
             seen = overhead_bytes + self._largest_gap
-        elif not peak_is_old and cache_bytes is not None and cache_bytes <= _BLUR_BYTES:
+        elif not peak_is_old and cache_bytes is not None and cache_bytes <= BLUR_BYTES:
             seen = max(overhead_bytes, kernel_peak_bytes)
         else:
             # The kernel's peak counts page cache or is of longer ago, so it is a bound on what was missed.

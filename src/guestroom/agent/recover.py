@@ -208,7 +208,7 @@ async def _wall(room: Room) -> None:
     """Make the host wall where there is none; killers off on it and on every guest."""
     deps = room.deps
     host = await room.host()
-    budget = decide.budget(host, room.guests(), deps.settings, burst_bytes=room.burst_bytes())
+    budget = room.make_budget(host)
     if not isinstance(host.wall_limit_bytes, int):
         await deps.kernel(deps.machine.make_wall, budget.wall_bytes)
     names = [care.name for care in room.cares.values() if care.record.identity is not None and not care.record.released]

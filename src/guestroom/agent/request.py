@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from guestroom import size
 from guestroom.config import OnShort, Settings
-from guestroom.describe import PreparedArgv, burst_bytes, prepare
+from guestroom.describe import PreparedArgv, burst_bytes, burst_reason, prepare
 from guestroom.errors import DescribeError, UsageError
 from guestroom.facts import Newcomer
 from guestroom.guest import Guest, check_name
@@ -41,6 +41,7 @@ class Understood:
     newcomer: Newcomer
     policy: str
     burst_bytes: int
+    burst_reason: str
     fixed_overhead: bool
 
 
@@ -93,4 +94,4 @@ def understand(
         fixed_overhead=fixed,
     )
     policy = found.origin.value if fixed else settings.policy
-    return Understood(guest, prepared, newcomer, policy, burst_bytes(guest), fixed)
+    return Understood(guest, prepared, newcomer, policy, burst_bytes(guest), burst_reason(guest), fixed)

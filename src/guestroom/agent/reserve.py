@@ -62,7 +62,7 @@ class Reservation:
         await room.look_at_all()
         host = await room.host()
         room.wall_bytes = host.wall_limit_bytes
-        burst = max(room.burst_bytes(), wanted.burst_bytes)
+        burst = room.following.with_newcomer(wanted.burst_bytes)
         self._host, self._burst = host, burst
         return decide.admit(
             wanted.newcomer, room.guests(), host, deps.settings, deps.clock.monotonic(), burst_bytes=burst
@@ -72,7 +72,10 @@ class Reservation:
         """Carry the verdict's plan out; False (all put back) when a step did not hold."""
         room, deps, newcomer = self.room, self.deps, wanted.newcomer
         guests = room.guests()
-        budget = decide.budget(self._host, guests, deps.settings, newcomer=newcomer, burst_bytes=self._burst)
+        budget = room.following.guarded(
+            decide.budget(self._host, guests, deps.settings, newcomer=newcomer, burst_bytes=self._burst)
+        )
+        room.expect(budget)
         actions = decide.steps(
             verdict.grants,
             guests,
@@ -89,6 +92,7 @@ class Reservation:
         if not broken(outcomes):
             # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
             self.care = room.cares[newcomer.name] = care
+            room.following.admitted(budget)
             room.set_budget(budget)
             kind = "squeezed" if verdict.kind is VerdictKind.SQUEEZE else "admitted"
             deps.event(kind, newcomer.name, verdict.message, verdict_row(verdict))
@@ -154,6 +158,7 @@ class Reservation:
             recreate_need_bytes=newcomer.recreate_need_bytes,
             fixed_overhead=wanted.fixed_overhead,
             burst_bytes=wanted.burst_bytes,
+            burst_reason=wanted.burst_reason,
             qmp_path=path,
             own_stop=wanted.prepared.own_stop,
             ram_block_bytes=wanted.prepared.ram_block_bytes,

@@ -12,30 +12,29 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
-from typing import assert_never
 
 from guestroom import decide
 from guestroom.actions import (
     Action,
-    Hold,
-    LetGo,
     MakeGuest,
     Outcome,
     OutcomeKind,
     SetLimit,
     SetWall,
-    StartGuest,
     StopGuest,
-    others_rely_on,
 )
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.folders import Folders
+from guestroom.agent.following import Following
+from guestroom.agent.plans import broken as broken
+from guestroom.agent.plans import inputs_of as inputs_of
+from guestroom.agent.plans import plain_bytes, takes_bytes, written_first
 from guestroom.decide import Budget
 from guestroom.decide.trend import Point
 from guestroom.errors import GuestroomError, LedgerError, VanishedError
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
-from guestroom.units import UNLIMITED, Limit, format_bytes
+from guestroom.units import Limit, format_bytes
 
 
 class Room:
@@ -54,6 +53,7 @@ class Room:
         self._steps = 0
         self.taking_bytes = 0
         """Room that a step in flight takes: not free, though no grant shows it yet."""
+        self.following = Following(deps, self.cares)
         self.folders = Folders(deps)
         self.walls_hit = 0
         """How often a guest was seen waiting at its limit; the goal is 0."""
@@ -67,8 +67,8 @@ class Room:
         return tuple(self.cares[name].facts() for name in sorted(self.cares))
 
     def burst_bytes(self) -> int:
-        """The largest burst one present guest can make."""
-        return max((care.record.burst_bytes for care in self.cares.values()), default=0)
+        """The largest burst of those present that the headroom is given for."""
+        return self.following.given_bytes
 
     async def host(self) -> HostFacts:
         """The host now."""
@@ -105,6 +105,7 @@ class Room:
         if reading.overhead_bytes is None:
             return
         care.points.append(Point(reading.at_s, reading.overhead_bytes))
+        self.following.saw(care, care.burst_bytes(reading))
         if care.peaks.add(
             reading.at_s,
             reading.overhead_bytes,
@@ -112,6 +113,7 @@ class Room:
             reading.cache_bytes,
             peak_is_old=reading.kernel_peak_is_old,
         ):
+            care.kernel_peak_bytes = 0
             await self.deps.kernel(self.deps.machine.reset_peak, record.name, "vmm")
         peak = care.peaks.peak_bytes
         if peak != record.overhead_peak_bytes:
@@ -143,7 +145,7 @@ class Room:
         if not actions:
             return ()
         deps, text, epoch = self.deps, json.dumps(inputs, default=str), self.epoch
-        first = any(_written_first(action) for action in actions)
+        first = any(written_first(action) for action in actions)
         record = newcomer.record if newcomer is not None else None
         number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record)) if first else None
         deps.fault("written")
@@ -151,7 +153,7 @@ class Room:
         for action in actions:
             if broken(outcomes):
                 outcomes.append(Outcome(action, OutcomeKind.SKIPPED, "a step before it failed"))
-            elif self.epoch != epoch and _takes_bytes(action):
+            elif self.epoch != epoch and takes_bytes(action):
                 outcomes.append(Outcome(action, OutcomeKind.FAILED, "its room went to a guest that grew meanwhile"))
             else:
                 outcomes.append(await self._step(action, budget, newcomer))
@@ -173,7 +175,7 @@ class Room:
             kind = OutcomeKind.DONE if stopped else OutcomeKind.FAILED
             outcome = Outcome(action, kind, "stopped by its run" if stopped else "its run did not stop it")
         else:
-            taking = _takes_bytes(action)
+            taking = takes_bytes(action)
             self.taking_bytes += taking
             self._in_flight += 1
             try:
@@ -193,7 +195,7 @@ class Room:
                 "step_failed",
                 getattr(action, "name", None),
                 f"{label} did not hold: {outcome.kind} {outcome.detail}",
-                {"wanted_bytes": getattr(action, "to_bytes", None), "found_bytes": _plain(outcome.found_bytes)},
+                {"wanted_bytes": getattr(action, "to_bytes", None), "found_bytes": plain_bytes(outcome.found_bytes)},
             )
         return outcome
 
@@ -220,7 +222,12 @@ class Room:
 
     def make_budget(self, host: HostFacts) -> Budget:
         """The budget of the host and the guests present now."""
-        return decide.budget(host, self.guests(), self.deps.settings, burst_bytes=self.burst_bytes())
+        budget = decide.budget(host, self.guests(), self.deps.settings, burst_bytes=self.burst_bytes())
+        return self.following.guarded(budget)
+
+    def granted_bytes(self) -> int:
+        """The sum of all grants out of the reserve."""
+        return sum(care.record.grant_bytes for care in self.cares.values() if care.record.adoption is None)
 
     def headroom_left(self) -> int:
         """Headroom less what guests above their grants borrow, by the last readings."""
@@ -241,6 +248,8 @@ class Room:
                     care.limit_bytes = action.to_bytes
                     care.record = replace(care.record, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
                     self._eased(care)
+                    if action.grant_to_bytes > action.grant_from_bytes:
+                        self.following.raised(action.name)
                     self.tell_alarm(care)
             case SetWall():
                 self.wall_bytes = action.to_bytes
@@ -274,9 +283,22 @@ class Room:
             held=held,
         )
 
+    def expect(self, budget: Budget) -> None:
+        """While a plan for ``budget`` runs, raises beside it leave its headroom alone (P1)."""
+        if self.budget is not None and budget.headroom_bytes > self.budget.headroom_bytes:
+            self.budget = replace(self.budget, headroom_bytes=budget.headroom_bytes)
+
+    def tune_guard(self) -> None:
+        """Something was measured: the guard follows at once, without a division."""
+        if self.budget is not None:
+            budget = self.following.guarded(self.budget)
+            if budget.guard_bytes != self.budget.guard_bytes:
+                self.set_budget(budget)
+
     def set_budget(self, budget: Budget) -> None:
         """Remember the budget and give the alarm process the wall's numbers."""
         self.budget = budget
+        self.following.taken(budget)
         if isinstance(self.wall_bytes, int):
             self.deps.alarms.wall(self.wall_bytes, budget.headroom_bytes, budget.guard_bytes)
 
@@ -300,15 +322,22 @@ class Room:
         host = await self.host()
         self.wall_bytes = host.wall_limit_bytes
         guests = self.guests()
+        self.following.settle(guests, self.make_budget(host))
         budget = self.make_budget(host)
+        self.expect(budget)
         grants = decide.divide_again(guests, budget, deps.settings, now_s, host.page_bytes)
         actions = decide.steps(grants, guests, budget, deps.settings, now_s=now_s)
         try:
             outcomes = await self.transact(reason, inputs_of(guests, host, budget), actions)
         except LedgerError as error:
             deps.event("ledger", None, f"the room is not divided again until the ledger can be written: {error.line()}")
+            self.following.undo()
+            self.set_budget(self.make_budget(host))
             return ()
         self.unsettled = False
+        if broken(outcomes) or self.granted_bytes() > budget.room_bytes:
+            self.following.undo()
+            budget = self.make_budget(host)
         await self.put_back(outcomes, budget, reason)
         self.set_budget(budget)
         return outcomes
@@ -346,47 +375,3 @@ class Room:
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""
         return inputs_of(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}
-
-
-def broken(outcomes: Sequence[Outcome]) -> bool:
-    """Whether a step that others rely on failed: the plan does not hold as a whole."""
-    return any(not outcome.ok and others_rely_on(outcome.action) for outcome in outcomes)
-
-
-def _takes_bytes(action: Action) -> int:
-    """Room for grants that a step takes."""
-    match action:
-        case SetLimit():
-            return max(0, action.grant_to_bytes - action.grant_from_bytes)
-        case MakeGuest():
-            return action.grant_bytes
-        case _:
-            return 0
-
-
-def _written_first(action: Action) -> bool:
-    """P8: starts, stops and shrinks are durable before they are carried out; what only gives room is not delayed."""
-    match action:
-        case SetLimit():
-            return action.is_shrink or action.grant_to_bytes < action.grant_from_bytes
-        case MakeGuest() | StartGuest() | StopGuest():
-            return True
-        case SetWall() | Hold() | LetGo():
-            return False
-        case _:
-            assert_never(action)
-
-
-def _plain(limit: Limit | None) -> int | str | None:
-    return "unlimited" if limit is UNLIMITED else limit
-
-
-def inputs_of(
-    guests: Sequence[GuestFacts], host: HostFacts | None = None, budget: Budget | None = None
-) -> dict[str, object]:
-    """Inputs of a decision as plain data: enough to decide it again."""
-    return {
-        "guests": [asdict(guest) for guest in guests],
-        "host": asdict(host) if host is not None else None,
-        "budget": asdict(budget) if budget is not None else None,
-    }

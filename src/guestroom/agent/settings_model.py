@@ -157,15 +157,15 @@ class HostSection(Section):
         '"auto"',
         f'"auto", {_SIZE}',
         "The shared part of the reserve that whoever bursts takes from at once; auto: the largest burst one present "
-        "guest can make, at least 128 MiB.",
+        "guest can make, described or seen, at least 128 MiB.",
     )
     guard_bytes: Annotated[int | None, _size_or("auto")] = _key(
         "guard",
         _D.guard_bytes,
         '"auto"',
         f'"auto", {_SIZE}',
-        "Headroom left at which guests above their grants are held still; auto: at least 64 MiB, at most half the "
-        "headroom.",
+        "Headroom left at which guests above their grants are held still; auto: the fastest growth seen times the "
+        "measured reaction, at least 64 MiB, at most half the headroom.",
     )
     sharing: Annotated[Sharing, _one_of(Sharing)] = _key(
         "sharing",

@@ -74,7 +74,10 @@ class Sweep:
         if room.unsettled:
             async with room.lock:
                 await room.divide_again("an earlier division could not be written down")
-        if deps.clock.monotonic() - self._budget_s >= _BUDGET_S:
+        due = deps.clock.monotonic() - self._budget_s >= _BUDGET_S
+        if due or room.following.fresh:
+            await self._follow()
+        if due:
             self._budget_s = deps.clock.monotonic()
             await self._check_budget()
 
@@ -142,6 +145,13 @@ class Sweep:
                 await room.retire(care, "it did not come back")
                 self.deps.event("not_recreated", care.name, f"{care.name} did not come back; its room is free")
                 await room.divide_again(f"{care.name} did not come back")
+
+    async def _follow(self) -> None:
+        """The headroom follows what was seen since it was last divided."""
+        room = self.room
+        async with room.lock:
+            if room.budget is not None and room.following.due(room.guests, room.budget):
+                await room.divide_again("the headroom follows what guests take at once")
 
     async def _check_budget(self) -> None:
         """Follow the host: another QEMU, a changed huge page pool or a limit above us change the budget."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from guestroom import decide
 from guestroom.actions import Verdict
 from guestroom.agent.care import Care
+from guestroom.agent.following import Follows
 from guestroom.config import Settings
 from guestroom.decide import Budget
 from guestroom.facts import Accounting, HostFacts
@@ -69,7 +70,7 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
     }
 
 
-def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int) -> dict[str, object]:
+def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int, follows: Follows) -> dict[str, object]:
     """The host, its budget by terms, and what is promised and used."""
     under_wall = [care for care in cares if care.record.accounting is Accounting.SPLIT]
     overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in under_wall]
@@ -90,7 +91,13 @@ def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int)
         "reserve_bytes": budget.reserve_bytes,
         "headroom_bytes": budget.headroom_bytes,
         "headroom_left_bytes": budget.headroom_bytes - lent,
+        "headroom_wanted_bytes": follows.headroom_wanted_bytes,
+        "headroom_because": follows.headroom_because,
         "guard_bytes": budget.guard_bytes,
+        "guard_because": follows.guard_because,
+        "growth_bytes_per_s": follows.growth_bytes_per_s,
+        "reaction": asdict(follows.reaction) if follows.reaction is not None else None,
+        "raise_ms": follows.raise_ms,
         "promised_ram_bytes": budget.promised_ram_bytes,
         "overcommitted_bytes": budget.overcommitted_bytes,
         "granted_bytes": grants,

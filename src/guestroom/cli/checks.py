@@ -10,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from guestroom.errors import GuestroomError, HostError
 from guestroom.layout import Layout
@@ -222,3 +223,51 @@ def check_agent(socket_path: str) -> Check:
         hint = "stop a guest or lower the reserve"
         return Check("agent", Level.FAIL, f"overcommitted by {format_bytes(over)}; {text}", hint)
     return Check("agent", Level.OK, text)
+
+
+def check_headroom(socket_path: str) -> Check:
+    """What the headroom is for, and whether all of it could be given."""
+    host = _host(socket_path)
+    if host is None:
+        return Check("headroom", Level.OK, "not known without an agent")
+    text = f"{format_bytes(host['headroom_bytes'])}: {host['headroom_because']}"
+    if host["headroom_bytes"] < host["headroom_wanted_bytes"]:
+        hint = "raise the reserve, lower a guest's queue size or cluster size, or stop a guest"
+        return Check("headroom", Level.WARN, text, hint)
+    return Check("headroom", Level.OK, text)
+
+
+def check_guard(socket_path: str) -> Check:
+    """What the guard is made of, and whether it leaves the alarm process the time it takes."""
+    host = _host(socket_path)
+    if host is None:
+        return Check("guard", Level.OK, "not known without an agent")
+    text = f"{format_bytes(host['guard_bytes'])}: {host['guard_because']}{_times(host)}"
+    reaction, speed = host["reaction"], host["growth_bytes_per_s"]
+    if reaction is not None and speed is not None and speed * reaction["reaction_ms"] / 1000 > host["guard_bytes"]:
+        hint = "raise guard and headroom, or let the agent run SCHED_FIFO (CAP_SYS_NICE)"
+        return Check("guard", Level.WARN, f"{text}; the fastest guest takes more than that before it is held", hint)
+    return Check("guard", Level.OK, text)
+
+
+def _times(host: dict[str, Any]) -> str:
+    """The parts of the alarm's answer, as far as they were seen."""
+    parts = [
+        f"{name} {value:.1f} ms"
+        for name, value in (
+            *((key, (host["reaction"] or {}).get(f"{key}_ms")) for key in ("wake", "look", "hold")),
+            ("raise", host["raise_ms"]),
+        )
+        if value is not None
+    ]
+    return f" (99th percentiles: {', '.join(parts)})" if parts else ""
+
+
+def _host(socket_path: str) -> dict[str, Any] | None:
+    from guestroom.cli.client import AgentClient
+
+    try:
+        host: dict[str, Any] = AgentClient(socket_path).get("/v1/host")
+    except GuestroomError:
+        return None
+    return host

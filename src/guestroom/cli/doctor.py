@@ -39,6 +39,8 @@ def doctor(socket_path: str, cgroup: str, qemu: str, kernel: str | None, kvm_tim
         checks.check_ksm(files),
         checks.check_libvirt(),
         checks.check_agent(socket_path),
+        checks.check_headroom(socket_path),
+        checks.check_guard(socket_path),
     ]
     failed = any(check.level is Level.FAIL for check in found)
     if as_json:

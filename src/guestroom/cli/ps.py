@@ -71,7 +71,10 @@ def ps(socket_path: str, as_json: bool) -> None:
         table(COLUMNS, [cells(row) for row in rows])
     else:
         emit_text("no guests under care; start one with: guestroom run --name N -- qemu-system-x86_64 ...")
-    emit_text(host_line(client.get("/v1/host")))
+    host = client.get("/v1/host")
+    emit_text(host_line(host))
+    for line in follow_lines(host):
+        emit_text(line)
 
 
 def host_line(host: dict[str, Any]) -> str:
@@ -87,3 +90,13 @@ def host_line(host: dict[str, Any]) -> str:
     if host["overcommitted_bytes"]:
         parts.append(f"OVERCOMMITTED by {size_cell(host['overcommitted_bytes'])}")
     return "host: " + ", ".join(parts)
+
+
+def follow_lines(host: dict[str, Any]) -> list[str]:
+    """What headroom and guard follow, a line each, where that is more than the least there is and was not set."""
+    lines = []
+    for what in ("headroom", "guard"):
+        why = str(host[f"{what}_because"])
+        if not why.startswith(("set", "the least there is")):
+            lines.append(f"{what} {size_cell(host[f'{what}_bytes'])}: {why}")
+    return lines

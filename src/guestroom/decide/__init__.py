@@ -9,7 +9,15 @@ from guestroom.decide.floor import floor_bytes, lent_floor_bytes
 from guestroom.decide.foreign import Patience, is_pressing, put_right
 from guestroom.decide.giveback import GivingBack, Spare, give_back
 from guestroom.decide.grow import Giving, Growth, Wanting, grow, still_good
-from guestroom.decide.headroom import Burst, HeadroomWanted, guard_wanted, guarded, headroom_wanted
+from guestroom.decide.headroom import (
+    Burst,
+    HeadroomGiven,
+    HeadroomWanted,
+    guard_wanted,
+    guarded,
+    headroom_given,
+    headroom_wanted,
+)
 from guestroom.decide.hold import Excess, headroom_left, hold, let_go
 from guestroom.decide.plan import Plan, plan, plan_again
 from guestroom.decide.queue import (
@@ -57,6 +65,7 @@ __all__ = [
     "Giving",
     "GivingBack",
     "Growth",
+    "HeadroomGiven",
     "HeadroomWanted",
     "KeepHold",
     "KeepPlace",
@@ -85,6 +94,7 @@ __all__ = [
     "grow",
     "guard_wanted",
     "guarded",
+    "headroom_given",
     "headroom_left",
     "headroom_wanted",
     "hold",

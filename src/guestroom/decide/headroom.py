@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from guestroom.config import Settings
-from guestroom.decide.budget import LEAST_GUARD_BYTES, LEAST_HEADROOM_BYTES, Budget
-from guestroom.units import MIB, round_up
+from guestroom.decide.budget import LEAST_GUARD_BYTES, LEAST_HEADROOM_BYTES, Budget, under_wall
+from guestroom.decide.claims import claim_of
+from guestroom.facts import GuestFacts
+from guestroom.units import MIB, round_down, round_up
 
 HEADROOM_STEP_BYTES = 16 * MIB
 """Headroom moves in such steps: every change of it is a new division."""
@@ -63,12 +65,52 @@ def guard_wanted(speed_bytes_per_s: float | None, reaction_s: float | None) -> i
     return max(LEAST_GUARD_BYTES, round(speed_bytes_per_s * reaction_s))
 
 
-def guarded(budget: Budget, settings: Settings, speed_bytes_per_s: float | None, reaction_s: float | None) -> Budget:
+def guarded(
+    budget: Budget,
+    settings: Settings,
+    speed_bytes_per_s: float | None,
+    reaction_s: float | None,
+    present_bytes: int | None = None,
+) -> Budget:
     """``budget`` with the guard that was measured, unless it is set; at most half of the headroom.
 
-    More than half would hold guests before they had the burst the headroom is for.
+    More than half would hold guests before they had the burst the headroom is for. With ``present_bytes``, the guard
+    there is, it falls only below three quarters of that, as the headroom does.
     """
     if settings.guard_bytes is not None:
         return budget
     wanted = guard_wanted(speed_bytes_per_s, reaction_s)
+    if present_bytes is not None and wanted < present_bytes <= wanted * 4 // 3:
+        wanted = present_bytes
     return replace(budget, guard_bytes=min(wanted, budget.headroom_bytes // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class HeadroomGiven:
+    """The headroom there is room for, and what of the wish is refused."""
+
+    headroom_bytes: int
+    refused_bytes: int
+
+
+def headroom_given(
+    wanted_bytes: int,
+    present_bytes: int,
+    guests: Iterable[GuestFacts],
+    budget: Budget,
+    settings: Settings,
+    now_s: float,
+) -> HeadroomGiven:
+    """How much of ``wanted_bytes`` the headroom gets (P1): it falls freely and rises only into unused grants.
+
+    What the guests must keep (their floors in full, what they borrow included; the grant where use is unknown) is
+    never taken for it, so the division that follows always fits. In whole steps: floors swing.
+    """
+    if wanted_bytes <= present_bytes:
+        return HeadroomGiven(wanted_bytes, 0)
+    page = budget.page_bytes
+    claims = (claim_of(guest, settings, now_s, page, lent=False) for guest in under_wall(guests))
+    kept = sum(round_up(claim.floor_bytes, page) for claim in claims)
+    most = round_down(max(0, budget.reserve_bytes - kept), HEADROOM_STEP_BYTES)
+    given = max(present_bytes, min(wanted_bytes, most))
+    return HeadroomGiven(given, wanted_bytes - given)

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from guestroom.describe.build import guest_from
-from guestroom.describe.burst import burst_bytes
+from guestroom.describe.burst import burst_bytes, burst_reason
 from guestroom.describe.qemu_argv import settings_from_argv
 from guestroom.describe.readconfig import settings_from_text
 from guestroom.describe.split import PreparedArgv, prepare
 from guestroom.guest import Guest
 
-__all__ = ["PreparedArgv", "burst_bytes", "from_qemu_argv", "from_readconfig", "prepare"]
+__all__ = ["PreparedArgv", "burst_bytes", "burst_reason", "from_qemu_argv", "from_readconfig", "prepare"]
 
 
 def from_qemu_argv(argv: Sequence[str], *, read_file: Callable[[str], str] | None = None) -> Guest:

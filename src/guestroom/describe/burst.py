@@ -9,7 +9,7 @@ does). The bound is therefore queue size x queues x cluster size, over the writa
 from __future__ import annotations
 
 from guestroom.guest import Disk, Guest
-from guestroom.units import KIB
+from guestroom.units import KIB, format_bytes
 
 CLUSTER_BYTES = 64 * KIB
 """``DEFAULT_CLUSTER_SIZE`` (block/qcow2.h)."""
@@ -46,6 +46,17 @@ def burst_bytes(guest: Guest) -> int:
     NVMe; where vCPUs are not known that is one.
     """
     return sum(disk_burst_bytes(disk, guest.vcpus) for disk in guest.disks)
+
+
+def burst_reason(guest: Guest) -> str:
+    """What makes the burst, for people: ``256 requests x 2.0 MiB``, of the disk with most and how many others add."""
+    most = sorted((disk for disk in guest.disks), key=lambda disk: disk_burst_bytes(disk, guest.vcpus))[-1:]
+    others = sum(disk_burst_bytes(disk, guest.vcpus) > 0 for disk in guest.disks) - 1
+    if not most or disk_burst_bytes(most[0], guest.vcpus) == 0:
+        return ""
+    size = format_bytes(most[0].cluster_bytes or CLUSTER_BYTES)
+    more = f" and {others} more disk{'s' if others > 1 else ''}" if others else ""
+    return f"{_requests_in_flight(most[0], guest.vcpus)} requests x {size}{more}"
 
 
 def disk_burst_bytes(disk: Disk, vcpus: int | None) -> int:

@@ -120,7 +120,8 @@ def test_over_with_headroom(scene: Scene) -> None:
     scene.kernel.charge("a", vmm=GRANT + 32 * MIB)
     assert scene.look() == []
     assert scene.look() == []
-    assert scene.said == [{"event": "over", "name": "a", "overhead_bytes": GRANT + 32 * MIB, "grant_bytes": GRANT}]
+    numbers = {"overhead_bytes": GRANT + 32 * MIB, "grant_bytes": GRANT, "at_s": scene.clock.monotonic()}
+    assert scene.said == [{"event": "over", "name": "a"} | numbers]
     scene.kernel.charge("a", vmm=MIB)
     scene.look()
     assert scene.kinds() == ["over", "within"]

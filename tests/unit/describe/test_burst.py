@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestroom.describe import burst_bytes, from_qemu_argv
-from guestroom.describe.burst import disk_burst_bytes
+from guestroom.describe.burst import burst_reason, disk_burst_bytes
 from guestroom.guest import Disk, Guest
 from guestroom.units import KIB, MIB
 
@@ -52,3 +52,13 @@ def test_a_guests_disks_add_up() -> None:
     guest = from_qemu_argv(text.split())
     assert burst_bytes(guest) == (2 * 256 + 32) * 64 * KIB
     assert burst_bytes(Guest()) == 0
+
+
+def test_it_is_said_what_makes_the_burst() -> None:
+    """The disk with most, in requests and cluster size, and how many others add; nothing where nothing bursts."""
+    assert burst_reason(Guest()) == burst_reason(Guest(disks=(Disk(format="raw", interface="ide"),))) == ""
+    one = Disk(format="qcow2", interface="virtio-blk", queues=1, cluster_bytes=2 * MIB)
+    assert burst_reason(Guest(disks=(one,))) == "256 requests x 2.0 MiB"
+    small, raw = Disk(format="qcow2", interface="ide"), Disk(format="raw", interface="ide")
+    assert burst_reason(Guest(disks=(small, one, raw))) == "256 requests x 2.0 MiB and 1 more disk"
+    assert burst_reason(Guest(disks=(small, one, small))) == "256 requests x 2.0 MiB and 2 more disks"
