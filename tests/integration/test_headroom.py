@@ -44,8 +44,8 @@ def test_a_seen_burst_raises_the_headroom_and_is_remembered(make_host: MakeHost,
     assert told["numbers"]["before_bytes"] == 128 * MIB
     assert until(lambda: host.client.get("/v1/host")["reaction"] is not None)
     assert 0 < host.client.get("/v1/host")["reaction"]["reaction_ms"] < 10_000
-    host.kill_agent()
-    host.start_agent()
+    host.kill()
+    host.start()
     assert host.client.get("/v1/host")["headroom_bytes"] >= 240 * MIB
     sums_hold(host)
     a.stop()

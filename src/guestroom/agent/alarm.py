@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 import os
 import select
 import signal
@@ -30,6 +29,7 @@ from guestroom.agent.alarm_breath import Breath
 from guestroom.agent.alarm_events import EventAlarms
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
 from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
+from guestroom.agent.alarm_wait import wait
 from guestroom.agent.alarm_watch import Watch
 from guestroom.agent.alarm_wire import MAX_LINE_BYTES, AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, parse_op, to_line
 from guestroom.apply.upkeep import SystemClock, make_applier
@@ -140,7 +140,7 @@ class Alarm:
                 writable = not writable
                 self._wait_writable(writable)
             look = False
-            events = self._wait()
+            events = wait(self._epoll, self._timeout_s(), self._watch.reaction)
             began_s = time.monotonic()
             for fd, _ in events:
                 look = self._ready(fd) or look
@@ -160,16 +160,6 @@ class Alarm:
             if wait_s > 0 and not self._watch.freezing:
                 time.sleep(wait_s)
                 self._watch.reaction.wakes.append(wait_s)
-
-    def _wait(self) -> list[tuple[int, int]]:
-        """Sleep until something is there or due, and measure by how much too late a timer wakes this process."""
-        # The kernel's timer for it counts whole milliseconds, rounded up.
-        timeout_s = math.ceil(self._timeout_s() * 1000) / 1000
-        began_s = time.monotonic()
-        ready = self._epoll.poll(timeout_s)
-        if not ready and timeout_s > 0:
-            self._watch.reaction.wakes.append(max(0.0, time.monotonic() - began_s - timeout_s))
-        return ready
 
     def _timeout_s(self) -> float:
         if self._watch.freezing:
