@@ -1,6 +1,8 @@
 """Runs ``tests/inguest`` on a kernel with cgroup v2 only, booted in QEMU: the real v2, wherever this runs.
 
-Two disks are made without root rights. ``base`` holds the very interpreter and QEMU of this machine with the
+A second boot has systemd, this machine's own, as process 1, for what is different under it.
+
+Two disks are made without root rights. ``base`` holds the very interpreter, QEMU and systemd of this machine with the
 libraries ``ldd`` names and the run-time packages of this environment, and is cached under a hash of what went into it.
 ``code`` holds the sources, the tests and the test guest, and is made anew each time: seconds, so a changed line needs
 nothing else.
@@ -31,12 +33,14 @@ from packaging.requirements import Requirement
 import image
 
 ROOT = Path(__file__).resolve().parent.parent
+UNDER_SYSTEMD = "tests/inguest/systemd"
 MARK = "@@INGUEST "
 TIMEOUT_S = 600
 RAM_MIB = 3072
 QEMU = "qemu-system-x86_64"
 FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin")
 FIRMWARE_FOLDERS = (Path("/usr/share/qemu"), Path("/usr/share/seabios"))
+SYSTEMD_PROGRAMS = ("systemd", "systemd-executor", "systemd-shutdown", "systemctl", "systemd-run")
 SKIPPED_STDLIB = frozenset({"test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages"})
 WANTED = ("pytest", "pytest-timeout", "hypothesis")
 """What the tests need beside guestroom's own dependencies."""
@@ -108,6 +112,16 @@ def qemu_files() -> Iterator[Path]:
         yield from there[:1]
 
 
+def systemd_files() -> Iterator[Path]:
+    """systemd's process 1, what it starts, and the commands that the tests and guestroom use."""
+    for name in SYSTEMD_PROGRAMS:
+        there = [path for path in (Path("/lib/systemd") / name, Path("/usr/bin") / name) if path.exists()]
+        # Which programs there are depends on the version; process 1 and systemctl are in all of them.
+        if not there and name in ("systemd", "systemctl"):
+            raise image.SetupError("systemd is not installed: apt-get install systemd")
+        yield from there[:1]
+
+
 def libraries(programs: Iterable[Path]) -> set[Path]:
     """Shared libraries of ELF files, the loader included."""
     elves = [str(path) for path in programs if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
@@ -121,7 +135,7 @@ def libraries(programs: Iterable[Path]) -> set[Path]:
 
 def base_disk(cache: Path) -> Path:
     """The base disk for this machine's interpreter and QEMU, built once."""
-    files, packages = [*interpreter_files(), *qemu_files()], package_files()
+    files, packages = [*interpreter_files(), *qemu_files(), *systemd_files()], package_files()
     extensions = [path for path in packages.values() if ".so" in path.suffixes]
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for name, path in [*((str(path), path) for path in files), *packages.items()]:
@@ -129,7 +143,7 @@ def base_disk(cache: Path) -> Path:
         digest.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
 
     def build(folder: Path) -> None:
-        image.say("building the v2 guest's disk: interpreter, packages, QEMU, libraries")
+        image.say("building the v2 guest's disk: interpreter, packages, QEMU, systemd, libraries")
         shared = libraries([*files, *extensions])
         needed = sorted({*files, *shared})
         tree = folder / "tree"
@@ -141,8 +155,8 @@ def base_disk(cache: Path) -> Path:
         copy(image.static_busybox(), tree / "bin" / "busybox")
         for name in ("proc", "sys", "dev", "tmp", "run", "etc", "root", "code"):
             (tree / name).mkdir(exist_ok=True)
-        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-        (tree / "etc/group").write_text("root:x:0:\n")
+        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
+        (tree / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
         (tree / "bin/sh").symlink_to("busybox")
         others = sorted({str(path.parent) for path in shared - {*extensions}} - _DEFAULT_FOLDERS)
         (tree / "etc/library-path").write_text(":".join(others))
@@ -180,11 +194,11 @@ def distributions() -> list[importlib.metadata.Distribution]:
     return [found[name] for name in sorted(found)]
 
 
-def code_disk(folder: Path, pytest_args: list[str]) -> Path:
-    """A fresh disk with the code under test and the words for pytest."""
+def code_disk(folder: Path, pytest_args: list[str], *, systemd: bool = False) -> Path:
+    """A fresh disk with the code under test and the words for pytest; with ``systemd`` that is to be process 1."""
     tree = folder / "code"
     skipped = shutil.ignore_patterns("*.pyc.*", ".pytest_cache")
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "packaging"):
         shutil.copytree(ROOT / name, tree / name, ignore=skipped)
     copy(ROOT / "pyproject.toml", tree / "pyproject.toml")
     copy(ROOT / "tools/inguest-main.sh", tree / "main.sh")
@@ -193,6 +207,8 @@ def code_disk(folder: Path, pytest_args: list[str]) -> Path:
     (tree / "arguments").write_text(" ".join(map(shlex.quote, pytest_args)))
     (tree / "python").write_text(str(Path(sys.executable).resolve()))
     compile_modules(tree / "src", "/code/src")
+    if systemd:
+        shutil.copytree(ROOT / "tools/inguest-systemd", tree / "systemd")
     disk = folder / "code.img"
     make_disk(tree, disk, spare_mib=64)
     return disk
@@ -228,7 +244,7 @@ def argv(kernel: Path, initrd: Path, disks: Iterable[Path]) -> list[str]:
     words = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(RAM_MIB)]
     words += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
     words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd)]
-    words += ["-append", "console=ttyS0 loglevel=3 cgroup_no_v1=all panic=-1 mitigations=off"]
+    words += ["-append", "console=ttyS0 loglevel=3 cgroup_no_v1=all panic=-1 mitigations=off systemd.show_status=0"]
     for number, disk in enumerate(disks):
         words += ["-drive", f"if=none,id=d{number},file={disk},format=raw,snapshot=on,cache=unsafe"]
         words += ["-device", f"virtio-blk-pci,drive=d{number}"]
@@ -269,25 +285,35 @@ def lines(fd: int, end_s: float) -> Iterator[str]:
             return
 
 
+def boot(cache: Path, words: list[str], *, systemd: bool) -> int:
+    """Build what is missing, boot, test; the code pytest ended with."""
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="guestroom-inguest-") as name:
+        folder = Path(name)
+        kernel, base = kernel_folder(cache), base_disk(cache)
+        write_initramfs(kernel, folder / "initrd.gz")
+        code = code_disk(folder, words, systemd=systemd)
+        what = f"{kernel.name} with systemd" if systemd else kernel.name
+        image.say(f"disks ready after {time.monotonic() - began_s:.1f} s, booting {what}")
+        return watch(argv(kernel, folder / "initrd.gz", (base, code)))
+
+
 def main() -> int:
-    """Build what is missing, boot, test."""
+    """Run what was asked for, or both boots: the bare v2 kernel, and the one with systemd."""
     parser = argparse.ArgumentParser(description="Run tests/inguest on a booted cgroup v2 kernel.")
+    parser.add_argument("--systemd", action="store_true", help="with systemd as process 1, for tests/inguest/systemd")
     parser.add_argument("pytest_args", nargs="*", help="words for pytest inside [all of tests/inguest]")
     arguments = parser.parse_args()
-    words = arguments.pytest_args or ["-q", "--must-run", "inguest", "tests/inguest"]
-    cache = image.cache_folder()
-    began_s = time.monotonic()
+    cache, usual = image.cache_folder(), ["-q", "--must-run", "inguest"]
+    runs = [(arguments.systemd, arguments.pytest_args or [*usual, UNDER_SYSTEMD])]
+    if not arguments.systemd and not arguments.pytest_args:
+        runs = [(False, [*usual, "tests/inguest"]), *((True, words) for _, words in runs)]
     try:
-        with tempfile.TemporaryDirectory(prefix="guestroom-inguest-") as name:
-            folder = Path(name)
-            kernel, base = kernel_folder(cache), base_disk(cache)
-            write_initramfs(kernel, folder / "initrd.gz")
-            code = code_disk(folder, words)
-            image.say(f"disks ready after {time.monotonic() - began_s:.1f} s, booting {kernel.name}")
-            return watch(argv(kernel, folder / "initrd.gz", (base, code)))
+        codes = [boot(cache, words, systemd=systemd) for systemd, words in runs]
     except image.SetupError as error:
         print(f"inguest: {error}", file=sys.stderr)
         return 1
+    return max(codes)
 
 
 if __name__ == "__main__":

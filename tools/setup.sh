@@ -30,6 +30,8 @@ missing_packages() {
     # A real libvirtd, in which the tests adopt a domain.
     [ -x /usr/sbin/libvirtd ] || command -v libvirtd >/dev/null || echo libvirt-daemon-system
     command -v virsh >/dev/null || echo libvirt-clients
+    # For the tests that boot it in a guest; nothing of it runs here.
+    [ -x /lib/systemd/systemd ] || echo systemd
     find_python >/dev/null || echo python3 python3-venv
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from guestroom.units import PAGE_BYTES, Limit
+from guestroom.units import PAGE_BYTES, UNLIMITED, Limit
 
 
 class Accounting(StrEnum):
@@ -223,6 +223,10 @@ class Adoption:
     """It is only looked at: nothing of it is ever written."""
     domain: str | None = None
     """libvirt's name for it: its limit is set through libvirt, so that ``virsh`` still agrees."""
+    unit: str | None = None
+    """The systemd unit whose own cgroup this is: systemd is told of each limit, or it would take it back."""
+    unit_limit_bytes: Limit | None = None
+    """What systemd had as this unit's limit before; None where there is no unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,17 @@ class Resident:
     command: str
     """The kernel's name for it, cut to 15 characters."""
     qemu: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd unit that a cgroup belongs to."""
+
+    name: str
+    own: bool
+    """The cgroup is the unit's own, whose limits are systemd's to set; below it they are not."""
+    manager_uid: int | None
+    """The user whose systemd manages it; None: the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +269,10 @@ class Candidate:
     killer: bool | None
     still: bool
     """It stands still: stopped by a signal or frozen, by somebody else."""
+    brake_bytes: Limit = UNLIMITED
+    """v2 ``memory.high``: above it its processes are slowed down."""
+    unit: Unit | None = None
+    """The systemd unit it lives in; None where no systemd runs, or outside of all units."""
 
 
 @dataclass(frozen=True, slots=True)

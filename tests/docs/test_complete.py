@@ -207,7 +207,7 @@ def test_event_fields_are_documented() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_units_are_what_systemd_reads(tmp_path: Path) -> None:
     """systemd-analyze finds nothing to say about the units, and finds a planted error."""
-    for name in ("guestroom.service", "guest@.service"):
+    for name in ("guestroom.service", "guestroom-guests.service", "guest@.service"):
         text = (ROOT / "packaging" / name).read_text().replace("/opt/guestroom/bin/guestroom", sys.executable)
         (tmp_path / name).write_text(text)
     (tmp_path / "guest@web.service").write_text((tmp_path / "guest@.service").read_text())
@@ -217,14 +217,18 @@ def test_units_are_what_systemd_reads(tmp_path: Path) -> None:
         done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
         return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if str(tmp_path) in line)
 
-    assert verify("guestroom.service", "guest@web.service") == ""
+    assert verify("guestroom.service", "guestroom-guests.service", "guest@web.service") == ""
     (tmp_path / "guestroom.service").write_text((tmp_path / "guestroom.service").read_text() + "\n[Service]\nTypo=1\n")
     assert "Typo" in verify("guestroom.service")
 
 
 def test_the_guide_explains_the_unit_s_lines() -> None:
-    """Each line that systemd.md explains is in the unit, letter by letter."""
-    unit = (ROOT / "packaging" / "guestroom.service").read_text().splitlines()
+    """Each line that systemd.md explains is in one of the agent's two units, letter by letter."""
+    unit = [
+        line
+        for name in ("guestroom.service", "guestroom-guests.service")
+        for line in (ROOT / "packaging" / name).read_text().splitlines()
+    ]
     rows = re.findall(r"^\| `(\w+=\S+)` \|", (ROOT / "docs" / "howto" / "systemd.md").read_text(), re.MULTILINE)
     assert len(rows) > 4
     assert [row for row in rows if row not in unit] == []

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 INSIDE = os.environ.get("GUESTROOM_INGUEST") == "1"
-collect_ignore_glob = [] if INSIDE else ["test_*.py"]
+UNDER_SYSTEMD = os.environ.get("GUESTROOM_INGUEST") == "systemd"
+collect_ignore_glob = [*([] if INSIDE else ["test_*.py"]), *([] if UNDER_SYSTEMD else ["systemd/test_*.py"])]
 
 if INSIDE:
     from tests.inguest.v2_cgroups import Lab, made_lab

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from recordedfiles import DictFiles
 
 from guestroom.errors import HostError, ReadError, VanishedError
-from guestroom.facts import Identity, Resident
+from guestroom.facts import Identity, Resident, Unit
 from guestroom.observe.adoptable import cgroup_of, is_stopped, read_candidate, read_killer, stands_still
 from guestroom.units import UNLIMITED
 
@@ -142,10 +144,11 @@ def test_a_cgroup_that_can_t_be_seen_is_an_error(folder: str) -> None:
         cgroup_of(files, 77, "memory")
 
 
-def test_without_v1_memory_there_is_nothing_to_adopt() -> None:
-    """A host with cgroup v2 only says so."""
-    with pytest.raises(HostError, match="no cgroup v1 memory"):
-        read_candidate(DictFiles(texts() | {"/proc/self/mountinfo": ""}), 77)
+def test_without_a_memory_hierarchy_there_is_nothing_to_adopt() -> None:
+    """A host without one says so, of either version."""
+    for version, words in ((1, "no cgroup v1 memory"), (2, "no cgroup v2 tree")):
+        with pytest.raises(HostError, match=words):
+            read_candidate(DictFiles(texts() | {"/proc/self/mountinfo": ""}), 77, version)  # type: ignore[arg-type]
 
 
 def test_a_kernel_without_the_switch_has_an_unknown_killer() -> None:
@@ -153,3 +156,75 @@ def test_a_kernel_without_the_switch_has_an_unknown_killer() -> None:
     files = DictFiles({"/m/cgroup.procs": "", "/n/memory.oom_control": "under_oom 0\n"})
     assert read_killer(files, "/m") is None
     assert read_killer(files, "/n") is None
+
+
+# --- v2 --------------------------------------------------------------------------------------------------------
+
+TREE = "30 25 0:27 / /cg rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
+SCOPE = "/cg/machine.slice/web.scope"
+
+
+def texts2(**changes: str | int) -> dict[str, str | int]:
+    """The same QEMU and helper on v2, in a scope of its own; its vCPUs are in a threaded cgroup below."""
+    found: dict[str, str | int] = {
+        **{path: text for path, text in texts().items() if path.startswith("/proc")},
+        "/proc/self/mountinfo": TREE,
+        "/proc/77/cgroup": "0::/machine.slice/web.scope\n",
+        f"{SCOPE}/cgroup.procs": "77\n78\n",
+        f"{SCOPE}/cgroup.freeze": "0\n",
+        f"{SCOPE}/memory.max": "536870912\n",
+        f"{SCOPE}/memory.high": "max\n",
+        f"{SCOPE}/vcpu0/cgroup.procs": errno.EOPNOTSUPP,
+        f"{SCOPE}/vcpu0/cgroup.type": "threaded\n",
+        "/run/systemd/system/x": "",
+    }
+    return found | changes
+
+
+def test_a_v2_candidate_is_read_whole() -> None:
+    """One tree: its cgroup is its freezer too; it has no killer; which unit of systemd's it is, is told."""
+    files = DictFiles(texts2())
+    found = read_candidate(files, 77, 2)
+    assert found.identity == Identity("3f1c0000-0000-4000-8000-000000000000", files.inode(SCOPE), 77, 5)
+    assert (found.cgroup, found.freezer, found.limit_bytes) == (SCOPE, SCOPE, 536870912)
+    assert (found.killer, found.still, found.brake_bytes) == (None, False, UNLIMITED)
+    assert [one.pid for one in found.residents] == [77, 78]
+    assert found.unit == Unit("web.scope", own=True, manager_uid=None)
+    texts_without = {path: text for path, text in texts2().items() if not path.startswith("/run")}
+    assert read_candidate(DictFiles(texts_without), 77, 2).unit is None
+
+
+@pytest.mark.parametrize("below", ["vcpu0", "off"])
+def test_memory_is_limited_by_the_nearest_cgroup_that_has_it(below: str) -> None:
+    """A process in a threaded cgroup, or where the controller is off, is charged to the one above."""
+    files = DictFiles(texts2(**{"/proc/77/cgroup": f"0::/machine.slice/web.scope/{below}\n", f"{SCOPE}/off/x": ""}))
+    assert read_candidate(files, 77, 2).cgroup == SCOPE
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "match"),
+    [
+        ("/proc/77/cgroup", "4:memory:/a\n", "no line for the v2 tree"),
+        (f"{SCOPE}/memory.high", "much\n", "number"),
+        (f"{SCOPE}/memory.max", "much\n", "number"),
+    ],
+)
+def test_what_a_v2_kernel_never_prints_is_refused(path: str, text: str, match: str) -> None:
+    """Malformed text is an error that names the file."""
+    with pytest.raises(ReadError, match=match):
+        read_candidate(DictFiles(texts2(**{path: text})), 77, 2)
+
+
+def test_frozen_on_v2_and_braked() -> None:
+    """``cgroup.freeze`` says that it stands, ``memory.high`` that it is slowed down."""
+    found = read_candidate(
+        DictFiles(texts2(**{f"{SCOPE}/cgroup.freeze": "1\n", f"{SCOPE}/memory.high": "4096\n"})), 77, 2
+    )
+    assert (found.still, found.brake_bytes) == (True, 4096)
+
+
+def test_the_root_of_the_tree_can_t_be_frozen() -> None:
+    """A QEMU that lives there has no freezer of its own."""
+    root = {"/proc/77/cgroup": "0::/\n", "/cg/cgroup.procs": "77\n78\n"}
+    found = read_candidate(DictFiles(texts2(**root)), 77, 2)
+    assert (found.cgroup, found.freezer, found.limit_bytes) == ("/cg", None, UNLIMITED)

@@ -220,3 +220,26 @@ def test_any_text_gives_a_layout_or_an_error_of_the_tree(mountinfo: str, cgroup:
     for files in (host(mountinfo), host(cgroup=cgroup), container("/" + mountinfo.split("\n")[0], "/" + cgroup), v2):
         with suppress(HostError):
             assert find_layout(files, "guestroom").memory.endswith("/guestroom")
+
+
+def test_a_place_is_taken_instead_of_our_own_cgroup() -> None:
+    """``--place`` names the cgroup in which the wall is made, on v2 and, for memory, on v1."""
+    place = "/system.slice/guests.service"
+    files = unified()
+    files.texts[f"/cg{place}/cgroup.controllers"] = "memory\n"
+    files.texts[f"/cg{place}/cgroup.type"] = "domain\n"
+    layout = find_layout(files, "g", place=place)
+    assert (layout.memory, layout.version) == (f"/cg{place}/g", 2)
+    old = host()
+    old.texts[f"/sys/fs/cgroup/memory{place}/cgroup.procs"] = ""
+    layout, own = find_layout(old, "g", place=place), find_layout(old, "g")
+    assert layout.memory == f"/sys/fs/cgroup/memory{place}/g"
+    assert layout.freezer == own.freezer
+
+
+@pytest.mark.parametrize("place", ["/nowhere.service", "relative", "/a/../b"])
+def test_a_place_that_is_not_there_is_told(place: str) -> None:
+    """With what to start; a path that is none is refused."""
+    with pytest.raises(HostError) as caught:
+        find_layout(unified(), "g", place=place)
+    assert caught.value.hint

@@ -75,7 +75,9 @@ class Adoptions:
             )
             guest = running(found.argv, huge_paths=deps.huge_paths, ram_bytes=wish.ram_bytes)
             name = self._name(wish, guest)
-            care = self._care(name, wish, found, guest)
+            unit = None if wish.watch or wish.domain is not None else rules.unit_to_tell(found)
+            had = None if unit is None else await deps.kernel(elsewhere.unit_limit, unit, found.cgroup)
+            care = self._care(name, wish, found, guest, unit, had)
             assert care.record.adoption is not None
             elsewhere.know(name, found.identity, care.record.adoption)
             try:
@@ -100,8 +102,16 @@ class Adoptions:
             )
         return check_name(name)
 
-    def _care(self, name: str, wish: AdoptRequest, found: Candidate, guest: RunningGuest) -> Care:
-        """The guest as it will be under care, with the limit it has."""
+    def _care(
+        self,
+        name: str,
+        wish: AdoptRequest,
+        found: Candidate,
+        guest: RunningGuest,
+        unit: str | None,
+        unit_limit: Limit | None,
+    ) -> Care:
+        """The guest as it will be under care, with the limit it has; systemd's ``unit`` has ``unit_limit``."""
         deps, settings = self.deps, self.deps.settings
         own = settings.guest(name)
         need = size.need(
@@ -135,7 +145,15 @@ class Adoptions:
             on_short=settings.on_short.value,
             ram_block_bytes=guest.ram_block_bytes,
             adoption=Adoption(
-                found.cgroup, found.freezer, found.limit_bytes, found.killer, kept, wish.watch, wish.domain
+                found.cgroup,
+                found.freezer,
+                found.limit_bytes,
+                found.killer,
+                kept,
+                wish.watch,
+                wish.domain,
+                unit,
+                unit_limit,
             ),
         )
         return Care(record, started_s, PeakWindow(settings.peak_window_s), limit_bytes=found.limit_bytes)
@@ -171,6 +189,7 @@ class Adoptions:
         await room.save(care)
         room.cares[name] = care
         try:
+            await deps.kernel(_elsewhere(deps).secure, name, found.limit_bytes)
             await deps.kernel(lambda: deps.machine.killers([name], enabled=False, wall=False))
             if wish.limit_bytes is not None and wish.limit_bytes != found.limit_bytes:
                 await self._set(care, facts, wish.limit_bytes, floor or 0)

@@ -108,7 +108,10 @@ class Adopted:
         """Room that it was given and has not used for a while comes back. The caller holds the lock."""
         room, deps = self.room, self.deps
         due = joint.take_back(care.facts(), deps.settings, deps.clock.monotonic(), spare)
+        # On v2 it stands still for the moment of the shrink; if the agent dies in it, the alarm process lets it go.
+        self._tell(care, held=True)
         outcomes = await room.transact(f"{care.name} gives back", {"spare_bytes": spare}, due.actions)
+        self._tell(care, held=care.record.held)
         if outcomes and outcomes[-1].ok:
             limit = care.record.limit_bytes
             message = f"{care.name} gives {format_bytes(spare)} back; its limit is {format_bytes(limit)}"

@@ -345,7 +345,7 @@ class Alarm:
         if now_s - self._times.lost_s < self.agent_lost_s:
             return False
         fail_open(self._files, self.layout, self._watch.guests)
-        fail_open_adopted(self._files, self._adopted.values())
+        fail_open_adopted(self._files, self.layout, self._adopted.values())
         return True
 
 

@@ -58,13 +58,13 @@ def fail_open(files: Files, layout: Layout, known: Iterable[str]) -> None:
             print(f"guestroom alarm: {report.detail}", file=sys.stderr)  # noqa: T201 - nobody else is left to tell
 
 
-def fail_open_adopted(files: Files, adopted: Iterable[AdoptedOp]) -> None:
+def fail_open_adopted(files: Files, layout: Layout, adopted: Iterable[AdoptedOp]) -> None:
     """Let adopted guests go that are held, and set their OOM killers to what they were (P11); limits stay."""
     ops = {op.name: op for op in adopted}
     places = {
         op.name: Place(op.identity, Adoption(op.cgroup, op.freezer, UNLIMITED, op.killer, None)) for op in ops.values()
     }
-    applier = AdoptedApplier(files, SystemClock(), None, places)
+    applier = AdoptedApplier(files, SystemClock(), None, places, layout.version)
     for name, op in ops.items():
         try:
             if op.held:

@@ -71,8 +71,16 @@ class Elsewhere(Protocol):
         """The pid of a libvirt domain's QEMU."""
         ...
 
+    def unit_limit(self, unit: str, cgroup: str) -> Limit:
+        """What systemd has as the limit of the unit whose cgroup that is."""
+        ...
+
     def know(self, name: str, identity: Identity, adoption: Adoption) -> None:
         """From now on ``name`` is this guest."""
+        ...
+
+    def secure(self, name: str, limit: Limit) -> None:
+        """See that the limit which it has may be written and will stay: systemd is told of it."""
         ...
 
     def forget(self, name: str) -> None:

@@ -4,6 +4,10 @@ Nothing is made or moved here. Before each write the guest is looked at again: t
 process (start time), and the process in it. One under ``watch`` is never written. A guest that has a freezer cgroup
 to itself is held by it, any other by SIGSTOP to its processes, which a loaded QEMU obeys within 92 ms (measured on
 QEMU 7.2, TCG).
+
+Where libvirt or systemd owns the limit they are told of it, and the file is verified afterwards. On v2 and for systemd
+the file comes first: both write plainly, and on v2 a limit below use kills. So the file gets it with the care that
+needs (``cgroup2.set_limit``), and what the owner writes then is what holds already.
 """
 
 from __future__ import annotations
@@ -15,12 +19,19 @@ from signal import SIGCONT, SIGSTOP, Signals
 from typing import TYPE_CHECKING
 
 from guestroom.actions import Action, Hold, LetGo, Outcome, OutcomeKind, SetLimit
-from guestroom.apply.cgroup1 import do_write, kind_of, parse_limit, read_text
+from guestroom.apply import cgroup1, cgroup2
+from guestroom.apply.applier import kind_of, read_text, write_text
 from guestroom.apply.libvirt import set_hard_limit
 from guestroom.apply.processes import open_process, read_start_ticks
-from guestroom.apply.writes import FREEZER_FILE, FROZEN, LIMIT_FILE, THAWED, Write, killer
+from guestroom.apply.systemd import set_memory_max
+from guestroom.apply.write import Write
+from guestroom.apply.writes import FREEZER_FILE, FROZEN, THAWED, killer, limit_file
+from guestroom.apply.writes2 import FREEZE_FILE, NO_LIMIT
+from guestroom.apply.writes2 import FROZEN as FROZEN2
+from guestroom.apply.writes2 import THAWED as THAWED2
 from guestroom.errors import HostError, ReadBackError, VanishedError, WriteError, from_read
 from guestroom.facts import Adoption, Identity
+from guestroom.layout import Version
 from guestroom.units import Limit, Unlimited, format_bytes, format_limit, round_down
 
 if TYPE_CHECKING:
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
 STOP_WAIT_S = 0.5
 """SIGSTOP took a heavily loaded QEMU 92 ms (measured): five times that, then it is told as not still yet."""
 _POLL_S = 0.002
-_NO_LIMIT = "-1"
+_NO_LIMIT1 = "-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +54,16 @@ class Place:
 class AdoptedApplier:
     """``ports.Applier`` for the guests in ``places``, which its owner keeps current. Holds no state of its own."""
 
-    def __init__(self, files: Files, clock: Clock, programs: Programs | None, places: Mapping[str, Place]) -> None:
-        """``programs``: None where nothing of libvirt's is written."""
+    def __init__(
+        self,
+        files: Files,
+        clock: Clock,
+        programs: Programs | None,
+        places: Mapping[str, Place],
+        version: Version = 1,
+    ) -> None:
+        """``programs``: None where nothing is told to libvirt or systemd. ``version``: of this host's cgroups."""
+        self._version: Version = version
         self._files = files
         self._clock = clock
         self._programs = programs
@@ -58,8 +77,8 @@ class AdoptedApplier:
                     place = self._checked(name)
                     if action.to_bytes < action.floor_bytes:
                         return Outcome(action, OutcomeKind.FAILED, _too_low(action))
-                    self._set(place.adoption, action.to_bytes, fall_back=not action.is_shrink)
-                    told = f"guest {name}: limit {format_limit(action.to_bytes)}"
+                    note = self._set(place.adoption, action.to_bytes, is_raise=not action.is_shrink)
+                    told = f"guest {name}: limit {format_limit(action.to_bytes)}{note}"
                     return Outcome(action, OutcomeKind.DONE, told, self._found(name))
                 case Hold(name=name):
                     return Outcome(action, OutcomeKind.DONE, f"guest {name}: held{self._hold(self._checked(name))}")
@@ -74,21 +93,35 @@ class AdoptedApplier:
             return Outcome(action, kind_of(error), error.line(), found)
 
     def restore(self, name: str, limit: Limit) -> None:
-        """Write ``limit`` and the OOM killer's former setting; nothing under ``watch``. Raises ``HostError``."""
+        """Write ``limit`` and the OOM killer's former setting; nothing under ``watch``. Raises ``HostError``.
+
+        Where ``limit`` is the former one, its systemd unit too has again what it had.
+        """
         place = self._places[name]
-        if place.adoption.watch:
+        adoption = place.adoption
+        if adoption.watch:
             return
         self._checked(name)
-        self._set(place.adoption, limit, fall_back=False)
+        unit_limit = adoption.unit_limit_bytes if limit == adoption.former_limit_bytes else limit
+        self._set(adoption, limit, is_raise=False, unit_limit=unit_limit)
         self.killer(name, restore=True)
+
+    def secure(self, name: str, limit: Limit) -> None:
+        """Have the limit it came with held by its systemd unit, and on v2 see that it may be written at all.
+
+        Nothing is changed in the kernel. v1 needs no proof: its OOM killer is switched. Raises ``HostError``.
+        """
+        place = self._checked(name)
+        if self._version == 2 or place.adoption.unit is not None:
+            self._set(place.adoption, limit, is_raise=False)
 
     def killer(self, name: str, *, restore: bool) -> None:
         """Switch its OOM killer off, or to what it was. Raises ``HostError``; one that can't be read stays as it is."""
         adoption = self._places[name].adoption
-        if adoption.watch or adoption.former_killer is None:
+        if adoption.watch or adoption.former_killer is None or self._version == 2:
             return
         self._checked(name)
-        do_write(self._files, killer(adoption.cgroup, on=restore and adoption.former_killer), self._clock)
+        cgroup1.do_write(self._files, killer(adoption.cgroup, on=restore and adoption.former_killer), self._clock)
 
     # --- guards ----------------------------------------------------------------------------------------
 
@@ -109,35 +142,69 @@ class AdoptedApplier:
         return place
 
     def _found(self, name: str) -> Limit | None:
-        path = f"{self._places[name].adoption.cgroup}/{LIMIT_FILE}"
         try:
-            return parse_limit(path, read_text(self._files, path))
+            return self._read_limit(self._places[name].adoption)
         except HostError:
             return None
 
     # --- limits ----------------------------------------------------------------------------------------
 
-    def _set(self, adoption: Adoption, limit: Limit, *, fall_back: bool) -> None:
-        """Write a limit and read it back; through libvirt for libvirt's guests.
+    def _read_limit(self, adoption: Adoption) -> Limit:
+        path = f"{adoption.cgroup}/{limit_file(self._version)}"
+        parse = cgroup1.parse_limit if self._version == 1 else cgroup2.parse_limit
+        return parse(path, read_text(self._files, path))
 
-        ``fall_back``: where libvirt does not do it the file is written. A raise is room that a guest needs at once,
-        and libvirt reads the file when it is asked for the limit.
+    def _set(self, adoption: Adoption, limit: Limit, *, is_raise: bool, unit_limit: Limit | None = None) -> str:
+        """Set a limit, where it has an owner through that, and read it back; what is worth telling.
+
+        A raise is room that a guest needs at once: it is made in the file, also where the owner does not take it.
+        A shrink that the owner does not take is none: the file gets back what it had (P4). ``unit_limit``: what the
+        unit shall have, where that is not what shall hold.
         """
-        path = f"{adoption.cgroup}/{LIMIT_FILE}"
-        value = _NO_LIMIT if isinstance(limit, Unlimited) else str(limit)
-        if adoption.domain is not None and self._programs is not None:
-            try:
-                set_hard_limit(self._programs, adoption.domain, limit)
-            except WriteError:
-                if not fall_back:
-                    raise
-                do_write(self._files, Write("write", path, value), self._clock)
-        else:
-            do_write(self._files, Write("write", path, value), self._clock)
-        text = read_text(self._files, path)
+        before, note = self._read_limit(adoption), ""
+        if self._file_first(adoption):
+            self._write(adoption, limit)
+        try:
+            self._tell_owner(adoption, limit if unit_limit is None else unit_limit)
+        except WriteError as error:
+            if not is_raise:
+                if self._file_first(adoption):
+                    self._write(adoption, before)
+                raise
+            note = f", but its owner has not taken it: {error.line()}"
+            self._write(adoption, limit)
         wanted = limit if isinstance(limit, Unlimited) else round_down(limit)
-        if parse_limit(path, text) != wanted:
-            raise ReadBackError(path, value, f"it was accepted, but the file says {text.strip()[:60]!r}")
+        if self._read_limit(adoption) != wanted and unit_limit is not None:
+            self._write(adoption, limit)
+        found = self._read_limit(adoption)
+        if found != wanted:
+            path = f"{adoption.cgroup}/{limit_file(self._version)}"
+            raise ReadBackError(path, str(limit), f"it was accepted, but the file says {format_limit(found)}")
+        return note
+
+    def _file_first(self, adoption: Adoption) -> bool:
+        """Everywhere but for libvirt on v1, whose kernel refuses what would kill."""
+        return self._version == 2 or adoption.domain is None
+
+    def _tell_owner(self, adoption: Adoption, limit: Limit) -> None:
+        """Raises ``WriteError`` where the owner does not take it."""
+        if self._programs is None:
+            return
+        if adoption.domain is not None:
+            set_hard_limit(self._programs, adoption.domain, limit)
+        elif adoption.unit is not None:
+            set_memory_max(self._programs, adoption.unit, limit)
+
+    def _write(self, adoption: Adoption, limit: Limit) -> None:
+        """Into the file, never below use. Raises ``HostError``."""
+        path = f"{adoption.cgroup}/{limit_file(self._version)}"
+        if self._version == 1:
+            value = _NO_LIMIT1 if isinstance(limit, Unlimited) else str(limit)
+            cgroup1.do_write(self._files, Write("write", path, value), self._clock)
+        elif isinstance(limit, Unlimited):
+            write_text(self._files, path, NO_LIMIT)
+        else:
+            cgroup2.set_limit(self._files, adoption.cgroup, limit, self._clock)
 
     # --- holding ---------------------------------------------------------------------------------------
 
@@ -145,7 +212,7 @@ class AdoptedApplier:
         """Hold it still; what is worth telling about it."""
         freezer = place.adoption.freezer
         if freezer is not None:
-            told = do_write(self._files, Write("write", f"{freezer}/{FREEZER_FILE}", FROZEN, verify=True), self._clock)
+            told = self._freeze(freezer, held=True)
             return f", {told}" if told else ""
         pids = self._pids(place)
         for pid in pids:
@@ -160,11 +227,18 @@ class AdoptedApplier:
     def _let_go(self, place: Place) -> None:
         freezer = place.adoption.freezer
         if freezer is not None:
-            do_write(self._files, Write("write", f"{freezer}/{FREEZER_FILE}", THAWED, verify=True), self._clock)
+            self._freeze(freezer, held=False)
             return
         # Helpers first: QEMU must not wait for one that can't answer.
         for pid in reversed(self._pids(place)):
             self._signal(place, pid, SIGCONT)
+
+    def _freeze(self, freezer: str, *, held: bool) -> str:
+        if self._version == 1:
+            write = Write("write", f"{freezer}/{FREEZER_FILE}", FROZEN if held else THAWED, verify=True)
+            return cgroup1.do_write(self._files, write, self._clock)
+        write = Write("write", f"{freezer}/{FREEZE_FILE}", FROZEN2 if held else THAWED2, verify=True)
+        return cgroup2.do_write2(self._files, write, self._clock)
 
     def _pids(self, place: Place) -> list[int]:
         """QEMU, then the others in its cgroup. Raises ``HostError``."""

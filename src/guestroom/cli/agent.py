@@ -19,7 +19,7 @@ from guestroom.api.app import build_app
 from guestroom.api.server import bind_socket, build_server
 from guestroom.apply.upkeep import SystemClock
 from guestroom.cli.client import DEFAULT_SOCKET
-from guestroom.cli.output import emit_json, json_option, one_line
+from guestroom.cli.output import emit_json, json_option, one_line, place_option
 from guestroom.cli.wiring import build_deps, take_wall
 from guestroom.config import Settings
 from guestroom.errors import UsageError
@@ -40,10 +40,20 @@ DEFAULT_STATE = "/var/lib/guestroom"
     show_default=True,
     help="Where to listen.",
 )
-@click.option("--state", "state_dir", default=DEFAULT_STATE, show_default=True, help="Where the ledger is kept.")
+@click.option(
+    "--state",
+    "state_dir",
+    envvar="GUESTROOM_STATE",
+    default=DEFAULT_STATE,
+    show_default=True,
+    help="Where the ledger is kept.",
+)
+@place_option
 @click.option("--check", is_flag=True, help="Only check the settings file.")
 @json_option
-def agent(config_path: str | None, socket_path: str, state_dir: str, check: bool, as_json: bool) -> None:
+def agent(
+    config_path: str | None, socket_path: str, state_dir: str, place: str | None, check: bool, as_json: bool
+) -> None:
     """Run the host agent in the foreground: it keeps the room of all guests until it gets SIGTERM."""
     for option, path in (("--socket", socket_path), ("--state", state_dir)):
         if not path:
@@ -54,7 +64,7 @@ def agent(config_path: str | None, socket_path: str, state_dir: str, check: bool
             emit_json({"ok": True, "config": config_path})
         return
     files = KernelFiles()
-    layout = find_layout(files, settings.cgroup)
+    layout = find_layout(files, settings.cgroup, place=place)
     listener = bind_socket(os.path.abspath(socket_path), settings.socket_group)  # noqa: PTH100
     try:
         with open_ledger(state_dir, clock=SystemClock(), reading_keep_s=settings.reading_keep_s) as ledger:

@@ -13,9 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from guestroom.errors import GuestroomError, HostError
+from guestroom.facts import Unit
 from guestroom.layout import Layout
-from guestroom.observe import procfs
-from guestroom.observe.hierarchy import find_layout
+from guestroom.observe import procfs, systemd
+from guestroom.observe.hierarchy import find_layout, mount_root
 from guestroom.ports import Files
 from guestroom.units import format_bytes
 
@@ -38,10 +39,10 @@ class Check:
     hint: str | None = None
 
 
-def check_memory_cgroup(files: Files, cgroup: str) -> Check:
+def check_memory_cgroup(files: Files, cgroup: str, place: str | None = None) -> Check:
     """Whether guestroom may make and limit cgroups here."""
     try:
-        layout = find_layout(files, cgroup)
+        layout = find_layout(files, cgroup, place=place)
     except HostError as error:
         hint = f"{error.hint}; size, divide and plan work without" if error.hint else None
         return Check("memory cgroup", Level.FAIL, error.message, hint)
@@ -98,10 +99,10 @@ def _has(files: Files, path: str) -> bool:
     return True
 
 
-def check_freezer(files: Files, cgroup: str) -> Check:
+def check_freezer(files: Files, cgroup: str, place: str | None = None) -> Check:
     """Whether guests can be held still."""
     try:
-        layout = find_layout(files, cgroup)
+        layout = find_layout(files, cgroup, place=place)
     except HostError as error:
         return Check("freezer", Level.FAIL, error.message, error.hint)
     if layout.freezer is None:
@@ -114,6 +115,43 @@ def check_freezer(files: Files, cgroup: str) -> Check:
     if layout.version == 2:
         return Check("freezer", Level.OK, "v2, every cgroup has its own")
     return Check("freezer", Level.OK, f"v1, writable; {layout.freezer}")
+
+
+def check_rights() -> Check:
+    """Whose agent this would be, and what it can't do for want of root."""
+    uid = os.geteuid()
+    if uid == 0:
+        return Check("rights", Level.OK, "root")
+    return Check(
+        "rights",
+        Level.WARN,
+        f"user {uid}: in a delegated cgroup v2 all but guests of other users, and the alarm at real-time priority; "
+        "not on cgroup v1",
+        "docs/howto/systemd.md, Without root",
+    )
+
+
+def check_systemd(files: Files, cgroup: str, place: str | None = None) -> Check:
+    """Whether systemd owns the cgroup that the host wall would be made in, and with it a say about its limit."""
+    if not systemd.is_running(files):
+        return Check("systemd", Level.OK, "not running here")
+    try:
+        layout = find_layout(files, cgroup, place=place, probe=False)
+        unit = systemd.unit_of(mount_root(files, layout.version), layout.parent)
+    except HostError as error:
+        return Check("systemd", Level.WARN, f"running; {error.message}", error.hint)
+    if place is None and layout.version == 2 and unit is not None and unit.name.endswith(".service"):
+        return Check(
+            "systemd",
+            Level.WARN,
+            f"running; guests would be in {unit.name} itself, which could not be started again while they run",
+            "use the units in packaging/, or name another --place",
+        )
+    return Check("systemd", Level.OK, f"running; it is told of limits of guests adopted from its units{_named(unit)}")
+
+
+def _named(unit: Unit | None) -> str:
+    return "" if unit is None else f"; guests go to {unit.name}"
 
 
 def check_qemu(binary: str) -> Check:

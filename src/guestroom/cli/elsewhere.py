@@ -19,7 +19,7 @@ from guestroom.cli.machine import KernelMachine
 from guestroom.errors import HostError
 from guestroom.facts import Adoption, AncestorFacts, Candidate, HostFacts, Identity, MemoryReading, OverheadReading
 from guestroom.layout import Layout
-from guestroom.observe import adoptable, libvirt
+from guestroom.observe import adoptable, libvirt, systemd
 from guestroom.observe.snapshot import KernelObserver
 from guestroom.ports import Applier, Clock, Files, Programs, Ran
 from guestroom.units import Limit
@@ -30,6 +30,9 @@ _ENVIRONMENT = {
     "LIBVIRT_DEFAULT_URI": "qemu:///system",
 }
 """What programs are given: nothing of the agent's own but where they are and, for virsh, where libvirt listens."""
+
+
+_PACKAGES = {"virsh": "libvirt-clients", "systemctl": "systemd"}
 
 
 class RealPrograms:
@@ -50,9 +53,9 @@ class RealPrograms:
                 env=env,
             )
         except FileNotFoundError as error:
-            raise HostError(
-                f"{argv[0]} is not there", where=argv[0], hint="install it (Debian: libvirt-clients)"
-            ) from error
+            package = _PACKAGES.get(argv[0])
+            hint = None if package is None else f"install it (Debian: {package})"
+            raise HostError(f"{argv[0]} is not there", where=argv[0], hint=hint) from error
         except subprocess.TimeoutExpired as error:
             raise HostError(f"{argv[0]} did not end within {timeout_s:g} s", where=" ".join(argv)) from error
         except OSError as error:
@@ -179,12 +182,14 @@ class RealElsewhere:
     def __init__(
         self,
         files: Files,
+        layout: Layout,
         programs: Programs,
         adopted: AdoptedApplier,
         places: dict[str, Place],
         alarms: AlarmClient,
     ) -> None:
         self._files = files
+        self._layout = layout
         self._programs = programs
         self._adopted = adopted
         self._places = places
@@ -192,7 +197,11 @@ class RealElsewhere:
 
     def candidate(self, pid: int) -> Candidate:
         """A running process, as it is now."""
-        return adoptable.read_candidate(self._files, pid)
+        return adoptable.read_candidate(self._files, pid, self._layout.version)
+
+    def unit_limit(self, unit: str, cgroup: str) -> Limit:
+        """What systemd has as this unit's limit. Raises ``HostError``."""
+        return systemd.unit_limit(self._programs, unit, cgroup)
 
     def domain(self, name: str) -> int:
         """The pid of a libvirt domain's QEMU."""
@@ -221,6 +230,10 @@ class RealElsewhere:
     def restore(self, name: str, limit: Limit) -> None:
         """Write this limit and the OOM killer's former setting. Raises ``HostError``."""
         self._adopted.restore(name, limit)
+
+    def secure(self, name: str, limit: Limit) -> None:
+        """See that this limit, which it has, may be written, and is known to systemd. Raises ``HostError``."""
+        self._adopted.secure(name, limit)
 
 
 class ElsewhereAlarms:

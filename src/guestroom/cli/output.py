@@ -37,6 +37,7 @@ __all__ = [
     "json_option",
     "note",
     "one_line",
+    "place_option",
     "plain_table",
     "size_cell",
     "table",
@@ -48,6 +49,16 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def json_option(command: _F) -> _F:
     """Decorator that adds ``--json``; the command receives it as ``as_json: bool``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, errors included.")(command)
+
+
+def place_option(command: _F) -> _F:
+    """Decorator that adds ``--place``; the command receives it as ``place: str | None``."""
+    return click.option(
+        "--place",
+        envvar="GUESTROOM_PLACE",
+        metavar="CGROUP",
+        help="The cgroup, as /proc/PID/cgroup shows it, in which guestroom's own is made [default: the agent's own].",
+    )(command)
 
 
 @dataclass(frozen=True, slots=True)

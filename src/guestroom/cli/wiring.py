@@ -135,7 +135,7 @@ def build_deps(
     files, clock = KernelFiles(), SystemClock()
     inodes: dict[str, int] = {}
     programs, places = RealPrograms(), dict[str, Place]()
-    adopted = AdoptedApplier(files, clock, programs, places)
+    adopted = AdoptedApplier(files, clock, programs, places, layout.version)
     observer = KernelObserver(files, layout, clock, outsider_need=outsider_need(settings))
     return Deps(
         settings=settings,
@@ -145,7 +145,7 @@ def build_deps(
         applier=ElsewhereApplier(make_applier(files, layout, clock, expected_inodes=inodes), adopted, places),
         inodes=inodes,
         machine=ElsewhereMachine(files, layout, clock, adopted, places),
-        elsewhere=RealElsewhere(files, programs, adopted, places, alarms),
+        elsewhere=RealElsewhere(files, layout, programs, adopted, places, alarms),
         ledger=ledger,
         late=Outbox(ledger, clock),
         alarms=ElsewhereAlarms(alarms, places),

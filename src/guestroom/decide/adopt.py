@@ -99,7 +99,28 @@ def _may_not_be_written(found: Candidate, domain: str | None) -> Objection | Non
             f"process {pid} is libvirt's: a limit written past libvirt would not be what virsh says",
             "adopt it by its name: guestroom adopt --libvirt NAME (or with --watch)",
         )
+    if isinstance(found.brake_bytes, int) and (
+        not isinstance(found.limit_bytes, int) or found.brake_bytes < found.limit_bytes
+    ):
+        return Objection(
+            f"{path} has memory.high = {format_bytes(found.brake_bytes)}, below its limit of "
+            f"{format_limit(found.limit_bytes)}: it is slowed down there, whatever its limit",
+            "take memory.high off (systemd: MemoryHigh=infinity), or adopt it with --watch",
+            {"brake_bytes": found.brake_bytes},
+        )
+    unit = found.unit
+    if unit is not None and unit.own and unit.manager_uid is not None and domain is None:
+        return Objection(
+            f"{path} is unit {unit.name} of user {unit.manager_uid}'s own systemd, which would take limits back",
+            "start the guest as a unit of the system, or adopt it with --watch",
+        )
     return None
+
+
+def unit_to_tell(found: Candidate) -> str | None:
+    """The systemd unit that has to be told of limits: the one whose own cgroup this is. Below it systemd writes
+    nothing (what libvirt makes in its scopes, what a delegated unit made for itself)."""
+    return found.unit.name if found.unit is not None and found.unit.own else None
 
 
 def limit_objection(

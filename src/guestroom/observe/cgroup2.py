@@ -6,6 +6,8 @@ between any two files of one cgroup it may be removed. A figure this kernel does
 
 from __future__ import annotations
 
+import errno
+
 from guestroom.attribute.memstat import locked_file_bytes
 from guestroom.attribute.memstat2 import MemStat2, parse_memory_stat2
 from guestroom.errors import ReadError, VanishedError
@@ -145,7 +147,8 @@ def read_procs(files: Files, path: str) -> list[int]:
 def read_all_procs(files: Files, path: str) -> list[int]:
     """Process ids in the cgroup and everything below it, sorted. Children that vanish meanwhile are passed over.
 
-    Raises ``VanishedError`` when the cgroup itself is gone, ``ReadError`` otherwise.
+    So are threaded ones: their processes are told by the cgroup above them (cgroup-v2.rst, "Threads"), and asking them
+    is an error. Raises ``VanishedError`` when the cgroup itself is gone, ``ReadError`` otherwise.
     """
     found = set(read_procs(files, path))
     for name in list_dirs(files, path):
@@ -153,7 +156,15 @@ def read_all_procs(files: Files, path: str) -> list[int]:
             found.update(read_all_procs(files, f"{path}/{name}"))
         except VanishedError:
             continue
+        except ReadError as error:
+            if not _is_threaded(error):
+                raise
     return sorted(found)
+
+
+def _is_threaded(error: ReadError) -> bool:
+    """True for what a threaded cgroup answers when it is asked for processes."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EOPNOTSUPP
 
 
 def populated(files: Files, layout: Layout, name: str) -> bool:

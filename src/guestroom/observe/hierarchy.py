@@ -14,7 +14,7 @@ from typing import assert_never
 
 from guestroom.errors import HostError, ReadError, from_read
 from guestroom.layout import AGENT_LEAF, Layout, Version
-from guestroom.observe.text import read_optional, read_text
+from guestroom.observe.text import exists, read_optional, read_text
 from guestroom.ports import Files
 
 _MOUNTINFO = "/proc/self/mountinfo"
@@ -133,8 +133,12 @@ def place_of(files: Files, pid: int) -> str:
     return unified
 
 
-def find_layout(files: Files, cgroup_name: str, *, probe: bool = True) -> Layout:
-    """Where guestroom's cgroups belong: ``cgroup_name`` inside this process's own cgroups.
+def find_layout(files: Files, cgroup_name: str, *, place: str | None = None, probe: bool = True) -> Layout:
+    """Where guestroom's cgroups belong: ``cgroup_name`` inside this process's own cgroups, or inside ``place``.
+
+    ``place`` is a cgroup's path as ``/proc/PID/cgroup`` shows it. Under systemd the guests need one that outlives the
+    agent's unit: a service can't be started again in a cgroup whose children have limits (systemd 252: status
+    219/CGROUP).
 
     v1 where its memory controller is mounted, as a controller is in one hierarchy only; else v2. Only looks, and with
     ``probe`` makes and removes one empty cgroup to see that it may. Raises ``HostError`` where memory cgroups are not
@@ -142,17 +146,31 @@ def find_layout(files: Files, cgroup_name: str, *, probe: bool = True) -> Layout
     """
     mounts = controller_mounts(files)
     if "memory" not in mounts and unified_mount(files) is not None:
-        return _layout2(files, cgroup_name, probe=probe)
-    return _layout1(files, mounts, cgroup_name, probe=probe)
+        return _layout2(files, cgroup_name, place, probe=probe)
+    return _layout1(files, mounts, cgroup_name, place, probe=probe)
 
 
-def _layout2(files: Files, cgroup_name: str, *, probe: bool) -> Layout:
+def _placed(files: Files, mount: Mount, place: str) -> str:
+    """The folder of the cgroup ``place``. Raises ``HostError``."""
+    if not place.startswith("/") or ".." in place.split("/"):
+        raise HostError(f"{place!r} is no cgroup's path", where=place, hint="give it as /proc/PID/cgroup shows it")
+    folder = f"{mount.point.rstrip('/')}/{place.strip('/')}".rstrip("/")
+    if not exists(files, folder):
+        raise HostError(
+            f"there is no cgroup {place} for the guests",
+            where=folder,
+            hint="start the unit it belongs to (systemctl start guestroom-guests)",
+        )
+    return folder
+
+
+def _layout2(files: Files, cgroup_name: str, place: str | None, *, probe: bool) -> Layout:
     """In our own cgroup, or beside it where we live in the agent's own leaf: processes and limited children exclude
     each other (kernel cgroup-v2.rst, "No Internal Process Constraint")."""
     mount = unified_mount(files)
     assert mount is not None
-    folder = own_cgroup2(files)
-    if folder != mount.point and folder.rpartition("/")[2] == AGENT_LEAF:
+    folder = own_cgroup2(files) if place is None else _placed(files, mount, place)
+    if place is None and folder != mount.point and folder.rpartition("/")[2] == AGENT_LEAF:
         folder = folder.rpartition("/")[0]
     if mount.read_only:
         raise HostError(
@@ -181,10 +199,13 @@ def _layout2(files: Files, cgroup_name: str, *, probe: bool) -> Layout:
     return Layout(memory=wall, freezer=wall, version=2)
 
 
-def _layout1(files: Files, mounts: Mapping[str, Mount], cgroup_name: str, *, probe: bool) -> Layout:
-    """A missing freezer gives a layout without one; then no guest can be held, which is for ``doctor`` to say."""
+def _layout1(files: Files, mounts: Mapping[str, Mount], cgroup_name: str, place: str | None, *, probe: bool) -> Layout:
+    """A missing freezer gives a layout without one; then no guest can be held, which is for ``doctor`` to say.
+
+    The freezer's folder is in this process's own cgroup always: systemd makes no units there.
+    """
     own = own_cgroups(files)
-    memory = _own("memory", mounts, own)
+    memory = _own("memory", mounts, own) if place is None else _placed(files, _mount("memory", mounts), place)
     freezer = _own("freezer", mounts, own) if "freezer" in mounts and "freezer" in own else None
     if mounts["memory"].read_only:
         raise HostError(

@@ -142,9 +142,10 @@ class KernelObserver:
                     continue
         except ReadError:
             return joint_overhead(name, reading, None, least_ram_bytes=least_ram_bytes)
-        return joint_overhead(
-            name, reading, process_memory(processes, ram_block_bytes), least_ram_bytes=least_ram_bytes
-        )
+        memory = process_memory(processes, ram_block_bytes)
+        if memory.ram is not None and memory.ram.ksm_bytes is None and not self._ksm_merges():
+            memory = replace(memory, ram=replace(memory.ram, ksm_bytes=0))
+        return joint_overhead(name, reading, memory, least_ram_bytes=least_ram_bytes)
 
     def _pair(self, name: str) -> tuple[MemoryReading, MemoryReading]:
         """``ram`` and ``vmm``, in this order."""
@@ -184,14 +185,15 @@ class KernelObserver:
             ram = guest_ram(procfs.read_smaps(self._files, pid), ram_block_bytes)
             if ram is None or ram.anonymous_bytes != ram.resident_bytes:
                 return None
-            if ram.ksm_bytes is None:
-                ksm = procfs.read_ksm(self._files)
-                merged = ksm is not None and ksm.active
-            else:
-                merged = ram.ksm_bytes > 0
+            merged = self._ksm_merges() if ram.ksm_bytes is None else ram.ksm_bytes > 0
         except HostError:
             return None
         return None if merged else ram.resident_bytes + ram.swap_bytes
+
+    def _ksm_merges(self) -> bool:
+        """For kernels whose smaps has no line KSM (6.1 has none): whether any page of this host may be merged."""
+        ksm = procfs.read_ksm(self._files)
+        return ksm is not None and ksm.active
 
     def _wall(self) -> MemoryReading | None:
         """The host wall; ``None`` while nobody has made it."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from guestroom.decide.adopt import limit_objection, objection
-from guestroom.facts import Candidate, Identity, Resident
+from guestroom.decide.adopt import limit_objection, objection, unit_to_tell
+from guestroom.facts import Candidate, Identity, Resident, Unit
 from guestroom.units import UNLIMITED, Limit
 
 from .samples import M
@@ -138,3 +138,25 @@ def test_unknown_overhead_can_only_be_watched(unknown: str) -> None:
     message = limit_said(700 * M, None, **{unknown: None})
     assert "can't be told" in message
     assert "--watch" in message
+
+
+def test_one_that_is_slowed_down_below_its_limit_is_only_watched() -> None:
+    """A raise of its limit would give it nothing while ``memory.high`` is below; at its limit it does no harm."""
+    braked = replace(FOUND, limit_bytes=300 * M, brake_bytes=200 * M)
+    assert "memory.high = 200.0 MiB" in said(braked)
+    assert "memory.high" in said(replace(braked, limit_bytes=UNLIMITED))
+    assert said(braked, watch=True) == said(replace(braked, brake_bytes=300 * M)) == ""
+
+
+def test_a_unit_of_a_user_s_own_systemd_is_only_watched() -> None:
+    """That systemd would take a limit back, and it is not ours to ask; below the unit nobody would."""
+    unit = replace(FOUND, unit=Unit("web.scope", own=True, manager_uid=1000))
+    assert "user 1000's own systemd" in said(unit)
+    assert said(unit, watch=True) == said(replace(FOUND, unit=Unit("web.scope", own=False, manager_uid=1000))) == ""
+
+
+def test_systemd_is_told_of_its_units_own_limits_only() -> None:
+    """What lies below a unit, or outside of all, is written directly."""
+    assert unit_to_tell(replace(FOUND, unit=Unit("web.scope", own=True, manager_uid=None))) == "web.scope"
+    assert unit_to_tell(replace(FOUND, unit=Unit("web.scope", own=False, manager_uid=None))) is None
+    assert unit_to_tell(FOUND) is None

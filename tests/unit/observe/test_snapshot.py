@@ -294,6 +294,31 @@ def test_joint_guest_whose_smaps_cannot_be_read_is_unknown(house: House) -> None
     assert found.upper_bound_bytes == house.observer.cgroup(folder).unreclaimable_bytes
 
 
+@pytest.mark.parametrize(("run", "known"), [("0", True), ("1", False), (None, True)], ids=["off", "on", "no KSM"])
+def test_where_smaps_has_no_ksm_the_host_is_asked(house: House, run: str | None, known: bool) -> None:
+    """Kernels as late as 6.1 have no line KSM: with merging off nothing can be merged, with it on nobody can say."""
+    folder = f"{house.host.memory}/adopted"
+    house.host.mkdir(folder)
+    pid = house.host.spawn(folder, argv=QEMU)
+    house.host.touch(pid, RAM)
+    smaps = "".join(
+        line for line in house.host.read(f"/proc/{pid}/smaps").splitlines(keepends=True) if not line.startswith("KSM:")
+    )
+
+    def old_kernel(path: str) -> str | None:
+        if path.endswith("/smaps"):
+            return smaps
+        if path.startswith("/sys/kernel/mm/ksm/"):
+            if run is None:
+                raise FileNotFoundError(errno.ENOENT, "no such file", path)
+            return f"{run if path.endswith('/run') else 0}\n"
+        return None
+
+    house.host.before_read.append(old_kernel)
+    found = house.observer.joint_overhead("b", folder, (RAM,))
+    assert (found.overhead_bytes is not None) is known
+
+
 # --- the host ---
 
 
