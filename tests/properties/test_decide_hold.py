@@ -100,3 +100,36 @@ def test_without_its_rule_a_guest_within_its_grant_is_held(monkeypatch: pytest.M
     assert [action.name for action in hold(guests, 50, 10)] == ["A"]
     monkeypatch.setattr(MODULE, "may_be_held", lambda excess: True)
     assert [action.name for action in hold(guests, 50, 10)] == ["A", "B"]
+
+
+@MANY
+@given(
+    excesses=excess_lists, headroom=amounts, guard=amounts, marks=st.lists(st.none() | amounts, min_size=6, max_size=6)
+)
+def test_nobody_goes_on_at_its_own_cap(
+    excesses: list[Excess], headroom: int, guard: int, marks: list[int | None]
+) -> None:
+    """Whoever is at its cap's mark stands still, nobody else is held for it, and nothing changes when asked again."""
+    guests = [replace(e, hold_at_bytes=mark) for e, mark in zip(excesses, marks, strict=False)]
+    actions = hold(guests, headroom, guard)
+    after = carried_out(guests, actions)
+    for guest in after:
+        if guest.overhead_bytes is None or guest.hold_at_bytes is None:
+            continue
+        if guest.overhead_bytes >= guest.hold_at_bytes:
+            assert guest.held
+    held = {action.name for action in actions if isinstance(action, Hold)}
+    unmarked = [replace(guest, hold_at_bytes=None) for guest in guests]
+    without = {action.name for action in hold(unmarked, headroom, guard) if isinstance(action, Hold)}
+    near = {g.name for g in guests if None not in (g.overhead_bytes, g.hold_at_bytes) and MODULE.at_own_wall(g)}
+    assert without <= held <= without | near
+    assert len(held) == sum(isinstance(action, Hold) for action in actions)
+    assert not any(isinstance(action, Hold) for action in hold(after, headroom, guard))
+
+
+def test_without_its_rule_a_guest_meets_its_own_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: with ``at_own_wall`` taken away a guest at its mark goes on."""
+    guests = [Excess("A", 1, 100, 95, False, 90)]
+    assert [action.name for action in hold(guests, 1000, 10)] == ["A"]
+    monkeypatch.setattr(MODULE, "at_own_wall", lambda excess, margin_bytes=0: False)
+    assert hold(guests, 1000, 10) == ()

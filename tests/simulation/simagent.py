@@ -139,12 +139,20 @@ class SimAlarms:
         self.watch.set_wall(WallOp(self._layout.memory, limit_bytes, headroom_bytes, guard_bytes))
 
     def guest(
-        self, name: str, ram_charged_bytes: int, weight: int, grant_bytes: int, limit_bytes: int, *, held: bool = False
+        self,
+        name: str,
+        ram_charged_bytes: int,
+        weight: int,
+        grant_bytes: int,
+        limit_bytes: int,
+        *,
+        held: bool = False,
+        hold_at_bytes: int | None = None,
     ) -> None:
         """A guest's numbers."""
         place, freezer = self._layout.guest(name), self._layout.freezer_of(name)
         numbers = ram_charged_bytes, weight, grant_bytes, limit_bytes, 16 * MIB
-        self.watch.set_guest(GuestOp(name, place, freezer, *numbers, held=held))
+        self.watch.set_guest(GuestOp(name, place, freezer, *numbers, held=held, hold_at_bytes=hold_at_bytes))
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from guestroom import decide
 from guestroom.actions import Action, Outcome, OutcomeKind, SetLimit
 from guestroom.ports import Applier
 from guestroom.testing import Fate, SimGuest
@@ -216,3 +219,42 @@ def test_a_headroom_that_could_not_be_made_is_not_told_to_be_there() -> None:
         sums_hold(agent)
 
     SimAgent(FOLLOWING).run(history)
+
+
+def test_a_guest_with_a_hard_cap_is_held_before_it_and_goes_on_when_released() -> None:
+    """Nothing but its own cap is near: it stands still, unharmed, told with the cap; released it goes on."""
+    capped = replace(FOLLOWING, headroom_bytes=200 * MIB, cap_bytes=160 * MIB)
+
+    async def history(agent: SimAgent) -> None:
+        await agent.start("A")
+        assert agent.limit("A") == (256 + 160) * MIB
+        guest = agent.guests["A"]
+        guest.use(140 * MIB - (guest.overhead_bytes - guest.heap_bytes))
+        await agent.rest(1.0)
+        assert not agent.keeper.room.cares["A"].record.held
+        assert guest.use(400 * MIB) is Fate.FROZEN
+        await agent.rest(1.0)
+        assert agent.keeper.room.cares["A"].record.held
+        assert guest.overhead_bytes < 160 * MIB
+        assert guest.alive
+        assert not guest.sleeps
+        message = next(text for kind, _, text in agent.events if kind == "held")
+        assert "cap" in message
+        await agent.keeper.release("A")
+        assert not agent.host.process(guest.pid).held
+
+    SimAgent(capped).run(history)
+
+
+def test_without_its_mark_a_guest_meets_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: with nobody told where the cap is near, the same guest is at its limit."""
+    monkeypatch.setattr(decide, "hold_at_bytes", lambda *_, **__: None)
+    capped = replace(FOLLOWING, headroom_bytes=200 * MIB, cap_bytes=160 * MIB)
+
+    async def history(agent: SimAgent) -> None:
+        await agent.start("A")
+        guest = agent.guests["A"]
+        guest.use(400 * MIB)
+        assert guest.sleeps or not guest.alive
+
+    SimAgent(capped).run(history)

@@ -277,7 +277,7 @@ class Alarm:
         wall = self._watch.wall
         headroom_bytes = wall.headroom_bytes if wall is not None else 0
         above_ram_bytes = max(0, op.limit_bytes - op.ram_charged_bytes)
-        essential, rest = guest_rungs(op.grant_bytes, above_ram_bytes, headroom_bytes, op.step_bytes)
+        essential, rest = guest_rungs(op.grant_bytes, above_ram_bytes, headroom_bytes, op.step_bytes, op.hold_at_bytes)
         new = op.name not in self._ladders
         self._ladder(op.name, self.layout.vmm(op.name)).want(essential, rest)
         if new:

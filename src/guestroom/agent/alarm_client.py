@@ -103,10 +103,12 @@ class AlarmClient:
         limit_bytes: int,
         *,
         held: bool = False,
+        hold_at_bytes: int | None = None,
     ) -> None:
         """A guest's numbers: the first call arms its ladder, later ones only move numbers.
 
         ``held``: it stands frozen by somebody else (an earlier agent) and the alarm takes that hold over.
+        ``hold_at_bytes``: overhead at which it is held for its own cap.
         """
         fields: dict[str, object] = {
             "op": "guest",
@@ -118,6 +120,7 @@ class AlarmClient:
             "grant_bytes": grant_bytes,
             "limit_bytes": limit_bytes,
             "step_bytes": self._step_bytes,
+            "hold_at_bytes": hold_at_bytes,
         }
         self._guests[name] = fields
         self._armed.setdefault(name, asyncio.Event())

@@ -43,6 +43,8 @@ class Wire:
     """Below this nobody needs to be woken."""
     limit_bytes: int = 0
     step_bytes: int = WALL_STEP_BYTES
+    hold_bytes: int | None = None
+    """Where its own cap is near: no rung may pass it by."""
     at_bytes: int | None = None
     """Where it is; None: nowhere."""
 
@@ -53,6 +55,8 @@ class Wire:
         """
         above = (usage_bytes + self.step_bytes // 4) // self.step_bytes * self.step_bytes + self.step_bytes
         at_bytes = max(self.first_bytes, above)
+        if self.hold_bytes is not None and usage_bytes < self.hold_bytes:
+            at_bytes = min(at_bytes, self.hold_bytes)
         return at_bytes if at_bytes < self.limit_bytes else None
 
 
@@ -85,7 +89,12 @@ class EventAlarms:
     def guest(self, op: GuestOp) -> bool:
         """Be woken from where its grant ends. True where it is new."""
         first_bytes = op.ram_charged_bytes + op.grant_bytes
-        return self._stretch(op.name, op.memory_path, first_bytes, op.limit_bytes, op.step_bytes)
+        new = self._stretch(op.name, op.memory_path, first_bytes, op.limit_bytes, op.step_bytes)
+        wire = self._wires.get(op.name)
+        if wire is not None:
+            wire.hold_bytes = None if op.hold_at_bytes is None else op.ram_charged_bytes + op.hold_at_bytes
+            self._tune(op.name, wire)
+        return new
 
     def forget(self, name: str) -> None:
         """Listen to a guest no longer; it goes on without a wire."""

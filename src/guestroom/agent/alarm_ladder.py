@@ -28,19 +28,26 @@ LADDER_RUNGS = 256
 STARTED_BYTES = 48 * MIB
 """QEMU's start-up memory lies in ``ram`` (29 MiB and 15 MiB of page cache, measured on QEMU 7.2): by so much sooner
 than ``vmm`` reaches the grant the overhead may have reached it."""
+CAP_STEP_BYTES = 4 * MIB
+"""Spacing of rungs right before a cap."""
 _REGISTERING = threading.BoundedSemaphore(32)
 """Threads inside the kernel at once, for a host whose hundreds of guests are taken back after a restart."""
 
 
 def guest_rungs(
-    grant_bytes: int, overhead_limit_bytes: int, headroom_bytes: int, step_bytes: int
+    grant_bytes: int,
+    overhead_limit_bytes: int,
+    headroom_bytes: int,
+    step_bytes: int,
+    hold_at_bytes: int | None = None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the usage thresholds of a guest's ``vmm``: the essential ones, then the rest, in the order to register.
 
     Registering takes 8-29 ms each, one after the other for one cgroup, so only two are waited for before the guest is
     continued: where its overhead may first reach its grant (start-up memory lies in ``ram``), and the grant itself.
     Once it is above, the alarm looks again and again by itself. The rest, there before the guest's kernel has booted:
-    up through the headroom, the few between, then the way up to ``overhead_limit_bytes`` (limit less RAM).
+    up through the headroom, the few between, then the way up to ``overhead_limit_bytes`` (limit less RAM). With
+    ``hold_at_bytes`` (its own cap is near there) also closely spaced ones up to that, since there is no headroom after.
     """
     # Finer would only take longer to register: the kernel checks thresholds every 128 pages a CPU.
     step_bytes = max(step_bytes, MIB)
@@ -52,7 +59,16 @@ def guest_rungs(
     room = LADDER_RUNGS - len(above) - len(below) - 2
     start = (above[-1] if above else first) + step_bytes
     coarse = step_bytes * max(1, -(-(overhead_limit_bytes - start) // (step_bytes * room)))
-    return essential, (*above, *below[:-1], *range(start, overhead_limit_bytes + 1, coarse))
+    rest = (*_before_cap(hold_at_bytes), *above, *below[:-1], *range(start, overhead_limit_bytes + 1, coarse))
+    return essential, tuple(rung for rung in dict.fromkeys(rest) if rung not in essential)
+
+
+def _before_cap(hold_at_bytes: int | None) -> tuple[int, ...]:
+    """Usage of ``vmm`` at which the overhead, start-up memory included, may be at ``hold_at_bytes``."""
+    if hold_at_bytes is None:
+        return ()
+    first = max(CAP_STEP_BYTES, (hold_at_bytes - STARTED_BYTES) // CAP_STEP_BYTES * CAP_STEP_BYTES)
+    return tuple(range(first, hold_at_bytes + CAP_STEP_BYTES, CAP_STEP_BYTES))
 
 
 def wall_rungs(limit_bytes: int, headroom_bytes: int, step_bytes: int) -> tuple[int, ...]:

@@ -123,7 +123,7 @@ class Watch:
             op, overhead_bytes = guest.op, self._overhead(guest, began_s)
             if guest.held:
                 self._still_held(guest, overhead_bytes, began_s)
-            excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held)
+            excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held, op.hold_at_bytes)
             excesses.append(excess)
             left_bytes -= op.ram_charged_bytes + op.grant_bytes + excess.over_bytes
             if overhead_bytes is not None:
@@ -260,7 +260,7 @@ class Watch:
         op, exact = guest.op, False
         try:
             charged_bytes = self._eyes.usage(op.memory_path)
-            if guest.held or charged_bytes > op.ram_charged_bytes + op.grant_bytes:
+            if guest.held or charged_bytes > op.ram_charged_bytes + _quiet_bytes(op):
                 charged_bytes, exact = self._eyes.unreclaimable(op.name, charged_bytes), True
         except HostError as error:
             self._complain(guest, error)
@@ -289,6 +289,11 @@ class Watch:
         if guest is not None and guest.complaint != error.code:
             guest.complaint = error.code
             self._emit({"event": "error", "name": guest.op.name, "code": error.code, "message": error.line()})
+
+
+def _quiet_bytes(op: GuestOp) -> int:
+    """Up to this much above its RAM, page cache and all, nothing is to be decided about it."""
+    return op.grant_bytes if op.hold_at_bytes is None else min(op.grant_bytes, op.hold_at_bytes - 1)
 
 
 def _ms(seconds: float) -> float:

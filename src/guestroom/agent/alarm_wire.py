@@ -40,6 +40,8 @@ class GuestOp:
     limit_bytes: int
     step_bytes: int
     held: bool = False
+    hold_at_bytes: int | None = None
+    """Overhead at which it is held for its own cap; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def parse_op(line: str) -> Op:
                 _number(fields, "limit_bytes"),
                 _number(fields, "step_bytes", least=4096),
                 held=fields.get("held") is True,
+                hold_at_bytes=_number(fields, "hold_at_bytes") if fields.get("hold_at_bytes") is not None else None,
             )
         case "adopted":
             return _adopted(fields)

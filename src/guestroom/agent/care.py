@@ -48,6 +48,10 @@ class Care:
     """Since when it is held, monotonic."""
     held_total_s: float = 0.0
     """How long it was held before, all times together."""
+    hold_at_bytes: int | None = None
+    """Overhead at which the alarm process holds it for its own cap, as it was told; None: never."""
+    let_run: bool = False
+    """It was let go into its wall (``on_runaway``): it is never held again."""
     warned: bool = False
     """A warning stands that it is heading for its wall."""
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))

@@ -40,10 +40,12 @@ class Alarms(Protocol):
         limit_bytes: int,
         *,
         held: bool = False,
+        hold_at_bytes: int | None = None,
     ) -> None:
         """A guest's numbers: the first call arms its ladder, later ones only move numbers.
 
-        ``held``: it stands frozen by an earlier agent's hold, which the alarm process takes over.
+        ``held``: it stands frozen by an earlier agent's hold, which the alarm process takes over. ``hold_at_bytes``:
+        overhead at which it is held for its own cap.
         """
         ...
 

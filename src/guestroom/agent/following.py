@@ -127,6 +127,19 @@ class Following:
         reaction_s = reaction.reaction_ms / 1000 if reaction is not None else None
         return decide.guarded(budget, self.deps.settings, speed, reaction_s, self._guard_bytes)
 
+    def hold_at_bytes(self, care: Care, budget: Budget | None) -> int | None:
+        """Where this guest is held for its own cap."""
+        record = care.record
+        if budget is None or record.adoption is not None:
+            return None
+        return decide.hold_at_bytes(
+            record.cap_bytes,
+            record.grant_bytes,
+            budget.headroom_bytes,
+            speed_bytes_per_s=record.growth_bytes_per_s,
+            reaction_s=self.reaction.reaction_ms / 1000 if self.reaction is not None else None,
+        )
+
     # --- what is given ---------------------------------------------------------------------------------
 
     def due(self, guests: Callable[[], tuple[GuestFacts, ...]], budget: Budget) -> bool:

@@ -200,6 +200,7 @@ class Growing:
         self.deps.event("runaway", care.name, found.reason, {"over_bytes": found.over_bytes})
         async with self.room.lock:
             self.deps.alarms.forget(care.name)
+            care.let_run = found.choice is OnRunaway.WALL
             await self.endings.free_to_end(care, found.reason)
             if found.choice is OnRunaway.STOP:
                 care.before_stop, care.stopping_s = care.record.state, now_s

@@ -212,6 +212,10 @@ class Keeper:
 def _hold_message(kind: str, care: Care, news: Mapping[str, object]) -> str:
     if kind == "let_go":
         return f"{care.name} goes on: {news.get('reason', 'there is room again')}"
+    before = news.get("headroom_left_bytes"), news.get("guard_bytes")
+    if isinstance(before[0], int) and isinstance(before[1], int) and before[0] > before[1]:
+        # Not for the headroom's sake.
+        return f"{care.name} is held still: {news.get('reason')}; it goes on when it is let go or has more room"
     over, left, guard = (_size(news.get(k)) for k in ("over_bytes", "headroom_left_bytes", "guard_bytes"))
     grant = format_bytes(care.record.grant_bytes)
     return (

@@ -272,8 +272,9 @@ class Room:
         ``held`` hands over a hold that an earlier agent's alarm process made.
         """
         record = care.record
-        if record.released or record.state is GuestState.QUEUED:
+        if record.released or record.state is GuestState.QUEUED or care.let_run:
             return
+        care.hold_at_bytes = self.following.hold_at_bytes(care, self.budget)
         self.deps.alarms.guest(
             record.name,
             record.ram_charged_bytes,
@@ -281,6 +282,7 @@ class Room:
             record.grant_bytes,
             record.limit_bytes,
             held=held,
+            hold_at_bytes=care.hold_at_bytes,
         )
 
     def expect(self, budget: Budget) -> None:
@@ -301,6 +303,11 @@ class Room:
         self.following.taken(budget)
         if isinstance(self.wall_bytes, int):
             self.deps.alarms.wall(self.wall_bytes, budget.headroom_bytes, budget.guard_bytes)
+        for care in self.cares.values():
+            # Stopping ones are not to be held any more, and what does not run yet is told when it is made.
+            runs = care.record.adoption is None and care.record.state in (GuestState.RUNNING, GuestState.PAUSED)
+            if runs and care.hold_at_bytes != self.following.hold_at_bytes(care, budget):
+                self.tell_alarm(care)
 
     def note(self, care: Care) -> None:
         """Write a guest's record as soon as the disk takes it."""

@@ -248,11 +248,20 @@ class ElsewhereAlarms:
         self._inner.wall(limit_bytes, headroom_bytes, guard_bytes)
 
     def guest(
-        self, name: str, ram_charged_bytes: int, weight: int, grant_bytes: int, limit_bytes: int, *, held: bool = False
+        self,
+        name: str,
+        ram_charged_bytes: int,
+        weight: int,
+        grant_bytes: int,
+        limit_bytes: int,
+        *,
+        held: bool = False,
+        hold_at_bytes: int | None = None,
     ) -> None:
         """A guest's numbers."""
         if name not in self._places:
-            self._inner.guest(name, ram_charged_bytes, weight, grant_bytes, limit_bytes, held=held)
+            numbers = ram_charged_bytes, weight, grant_bytes, limit_bytes
+            self._inner.guest(name, *numbers, held=held, hold_at_bytes=hold_at_bytes)
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

@@ -19,6 +19,7 @@ from guestroom.decide.headroom import (
     headroom_wanted,
 )
 from guestroom.decide.hold import Excess, headroom_left, hold, let_go
+from guestroom.decide.ownwall import hold_at_bytes
 from guestroom.decide.plan import Plan, plan, plan_again
 from guestroom.decide.queue import (
     Place,
@@ -98,6 +99,7 @@ __all__ = [
     "headroom_left",
     "headroom_wanted",
     "hold",
+    "hold_at_bytes",
     "in_turn",
     "is_pressing",
     "largest_rise",

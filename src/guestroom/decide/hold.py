@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from guestroom.actions import Hold, LetGo
-from guestroom.units import format_bytes
+from guestroom.units import MIB, format_bytes
+
+OWN_MARGIN_BYTES = 4 * MIB
+"""So far from its cap's guard it must be to go on: a frozen guest's kernel memory still moves a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Excess:
     overhead_bytes: int | None
     """Overhead now; None where it can't be told, and then it is neither held nor let go for it."""
     held: bool
+    hold_at_bytes: int | None = None
+    """Overhead at which its own cap is near (``ownwall``); None: it has none, or it is not the nearest wall."""
 
     @property
     def over_bytes(self) -> int:
@@ -41,8 +46,15 @@ def headroom_left(excesses: Iterable[Excess], headroom_bytes: int) -> int:
 
 
 def may_be_held(excess: Excess) -> bool:
-    """A guest within its grant is never held, whatever the others do (promise P5)."""
+    """For the headroom's sake a guest within its grant is never held, whatever the others do (promise P5)."""
     return excess.over_bytes > 0
+
+
+def at_own_wall(excess: Excess, margin_bytes: int = 0) -> bool:
+    """Its own cap is near: the one reason to hold a guest whatever the headroom, and though it is within its grant."""
+    if excess.hold_at_bytes is None or excess.overhead_bytes is None:
+        return False
+    return excess.overhead_bytes >= excess.hold_at_bytes - margin_bytes
 
 
 def hysteresis(guard_bytes: int) -> int:
@@ -58,6 +70,7 @@ def hysteresis(guard_bytes: int) -> int:
 def hold(excesses: Iterable[Excess], headroom_bytes: int, guard_bytes: int) -> tuple[Hold | LetGo, ...]:
     """Holds and releases due now: with the headroom left at or under the guard, every guest above its grant.
 
+    Whatever is left, one whose own cap is near is held too, and stays held until that is ``OWN_MARGIN_BYTES`` away.
     Those furthest above their grants by weight are held first, since each needs milliseconds. A held guest
     is let go when it is back within its grant, or, least above first, when there is headroom beyond the guard
     for it (``hysteresis``). Guests already in the right state get no action.
@@ -69,6 +82,12 @@ def hold(excesses: Iterable[Excess], headroom_bytes: int, guard_bytes: int) -> t
         holds = [_hold(e, left_bytes, guard_bytes) for e in furthest if may_be_held(e) and not e.held]
     else:
         holds = []
+    done = {action.name for action in holds}
+    holds += [
+        _hold_before_cap(e, left_bytes, guard_bytes)
+        for e in furthest
+        if at_own_wall(e) and not e.held and e.name not in done
+    ]
     return (*holds, *_releases(furthest[::-1], left_bytes, guard_bytes))
 
 
@@ -84,12 +103,24 @@ def _hold(excess: Excess, left_bytes: int, guard_bytes: int) -> Hold:
     )
 
 
+def _hold_before_cap(excess: Excess, left_bytes: int, guard_bytes: int) -> Hold:
+    """The same for its own cap."""
+    return Hold(
+        excess.name,
+        excess.over_bytes,
+        left_bytes,
+        guard_bytes,
+        f"its overhead is {format_bytes(excess.overhead_bytes or 0)}; from {format_bytes(excess.hold_at_bytes or 0)} "
+        "on it is held, so that it does not meet its cap",
+    )
+
+
 def _releases(least_above_first: Iterable[Excess], left_bytes: int, guard_bytes: int) -> list[LetGo]:
     """Held guests that may go on."""
     releases: list[LetGo] = []
     room_bytes = left_bytes - guard_bytes
     for excess in least_above_first:
-        if not excess.held:
+        if not excess.held or at_own_wall(excess, OWN_MARGIN_BYTES):
             continue
         if not may_be_held(excess):
             releases.append(LetGo(excess.name, "it is back within its grant"))

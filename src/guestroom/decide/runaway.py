@@ -34,7 +34,8 @@ def runaway(guest: GuestFacts, held_for_s: float, settings: Settings) -> Runaway
     """What becomes of ``guest``, held for ``held_for_s``; None for one that is not held.
 
     Until ``runaway_after_s`` it stays held, and so does one whose use is unknown (P6: nothing is ended on
-    guesswork) or is within its grant (then ``hold`` lets it go, that is no runaway). After that the guest's own
+    guesswork) or is within its grant (then ``hold`` lets it go, that is no runaway; unless it is held for its own
+    cap, which only a guest with a cap can be). After that the guest's own
     ``on_runaway``, else the host's, decides.
     """
     if not guest.held:
@@ -48,7 +49,10 @@ def runaway(guest: GuestFacts, held_for_s: float, settings: Settings) -> Runaway
         return Runaway(guest.name, OnRunaway.HOLD, None, held_for_s, None, f"{told} and what it uses is unknown")
     what = "its grant" if allowed == guest.grant_bytes else "its grant less a margin"
     told += f", {format_bytes(over)} above {what} of {format_bytes(guest.grant_bytes)}"
-    if choice is OnRunaway.HOLD or not over:
+    capped = guest.cap_bytes is not None and guest.accounting is Accounting.SPLIT
+    if capped:
+        told += f", its cap is {format_bytes(guest.cap_bytes or 0)}"
+    if choice is OnRunaway.HOLD or not (over or capped):
         return Runaway(guest.name, OnRunaway.HOLD, over, held_for_s, None, told)
     left = settings.runaway_after_s - held_for_s
     if left > 0:

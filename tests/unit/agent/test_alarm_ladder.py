@@ -52,6 +52,15 @@ def test_ladders_of_any_shape(step: int) -> None:
             assert max(rungs) > above - max(grid, (above - grant) // 100)
 
 
+def test_rungs_before_a_cap_lie_close() -> None:
+    """First of the rest, 4 MiB apart, from where start-up memory may bring the overhead to the mark up to it."""
+    essential, rest = guest_rungs(100 * MIB, 120 * MIB, 128 * MIB, STEP, 104 * MIB)
+    assert [rung // MIB for rung in essential] == [48, 96]
+    assert [rung // MIB for rung in rest[:13]] == [56, 60, 64, 68, 72, 76, 80, 84, 88, 92, 100, 104, 112]
+    assert len(set(rest)) == len(rest)
+    assert min(guest_rungs(MIB, 4 * MIB, 128 * MIB, STEP, 3 * MIB)[1]) == 4 * MIB, "never at nothing"
+
+
 def test_wall_rungs() -> None:
     """The wall's rungs cover the headroom below its limit, with a coarser step where it is large."""
     assert [rung // MIB for rung in wall_rungs(1000 * MIB, 64 * MIB, STEP)] == [928, 944, 960, 976, 992]

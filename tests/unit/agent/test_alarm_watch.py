@@ -329,3 +329,24 @@ def test_before_the_wall_is_known(scene: Scene) -> None:
     scene.watch.wall = None
     scene.kernel.charge("a", vmm=10 * GRANT)
     assert scene.look() == []
+
+
+def test_held_before_its_own_cap(scene: Scene) -> None:
+    """Within its grant and with all the headroom left, but at its cap's mark: held, and let go when it is forgotten."""
+    scene.watch.set_guest(guest("a", limit_bytes=RAM + GRANT, hold_at_bytes=GRANT - 16 * MIB))
+    scene.kernel.charge("a", vmm=GRANT - 17 * MIB)
+    assert scene.look() == []
+    scene.kernel.charge("a", vmm=GRANT - 16 * MIB)
+    assert [type(action) for action in scene.look()] == [Hold]
+    assert scene.kinds() == ["holding", "held"]
+    assert "cap" in scene.said[1]["reason"]
+    assert scene.look() == []
+    scene.watch.set_guest(guest("a"))
+    assert [type(action) for action in scene.look()] == [LetGo]
+
+
+def test_page_cache_before_its_cap_holds_nobody(scene: Scene) -> None:
+    """Only what can't be reclaimed counts against the mark."""
+    scene.watch.set_guest(guest("a", limit_bytes=RAM + GRANT, hold_at_bytes=GRANT - 16 * MIB))
+    scene.kernel.charge("a", vmm=16 * MIB, cache=GRANT - 16 * MIB)
+    assert scene.look() == []

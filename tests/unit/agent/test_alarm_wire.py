@@ -101,3 +101,15 @@ def test_wrong_events(line: bytes) -> None:
     """What is no event is an AgentError."""
     with pytest.raises(AgentError):
         from_line(line)
+
+
+def test_the_mark_before_a_cap() -> None:
+    """Where a guest is held for its own cap: a number of bytes or none."""
+    op = parse_op(json.dumps(GUEST | {"hold_at_bytes": 5}))
+    assert isinstance(op, GuestOp)
+    assert op.hold_at_bytes == 5
+    none = parse_op(json.dumps(GUEST | {"hold_at_bytes": None}))
+    assert isinstance(none, GuestOp)
+    assert none.hold_at_bytes is None
+    with pytest.raises(AgentError):
+        parse_op(json.dumps(GUEST | {"hold_at_bytes": -1}))

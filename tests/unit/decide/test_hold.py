@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from guestroom.actions import Hold, LetGo
 from guestroom.decide import Excess, headroom_left, hold, let_go
+from guestroom.units import MIB
 
 
 def excess(name: str, over: int, *, weight: int = 1, held: bool = False) -> Excess:
@@ -70,3 +73,32 @@ def test_without_headroom_and_guard_everybody_within_its_grant_goes_on() -> None
 def test_a_release_for_another_reason_is_a_plain_action() -> None:
     """Released from care or frozen by an interrupted step."""
     assert let_go("A", "released") == LetGo("A", "released")
+
+
+def capped(use: int, *, held: bool = False) -> Excess:
+    """A guest in MiB that is held from 584 on, though its grant is all of its cap of 600."""
+    return Excess("A", 1, 600 * MIB, use * MIB, held, 584 * MIB)
+
+
+def test_a_guest_near_its_own_cap_is_held_whatever_the_headroom() -> None:
+    """The boundary, though it is within its grant: at the mark it is held, a MiB below it goes on."""
+    assert hold([capped(583)], 1000 * MIB, 64 * MIB) == ()
+    (action,) = hold([capped(584)], 1000 * MIB, 64 * MIB)
+    assert isinstance(action, Hold)
+    assert (action.over_bytes, action.headroom_left_bytes) == (0, 1000 * MIB)
+    assert "584.0 MiB" in action.reason
+    assert "cap" in action.reason
+    assert hold([capped(590, held=True)], 1000 * MIB, 64 * MIB) == ()
+
+
+def test_it_goes_on_when_its_cap_is_far_enough_again() -> None:
+    """Frozen it moves by a little kernel memory: that is no reason, 4 MiB are."""
+    assert hold([capped(580, held=True)], 1000 * MIB, 64 * MIB) == ()
+    assert [type(action) for action in hold([capped(579, held=True)], 1000 * MIB, 64 * MIB)] == [LetGo]
+    assert hold([replace(capped(0), overhead_bytes=None)], 1000 * MIB, 64 * MIB) == ()
+
+
+def test_at_the_guard_a_guest_near_its_cap_is_held_once() -> None:
+    """Two reasons are one hold."""
+    both = replace(capped(590), grant_bytes=500 * MIB)
+    assert [action.name for action in hold([both], 100 * MIB, 64 * MIB)] == ["A"]

@@ -57,3 +57,12 @@ def test_only_a_held_guest_above_its_grant_is_a_runaway() -> None:
         found = runaway(one, 1e6, stop)
         assert found is not None
         assert found.choice is OnRunaway.HOLD
+
+
+def test_one_held_for_its_own_cap_is_a_runaway_within_its_grant() -> None:
+    """Only a guest with a cap is held there, and what becomes of it is asked all the same; its cap is told."""
+    stop = settings(on_runaway=OnRunaway.STOP, runaway_after_s=60.0)
+    found = runaway(guest("A", use_bytes=390 * M, cap_bytes=400 * M, held=True), 60.0, stop)
+    assert found is not None
+    assert found.choice is OnRunaway.STOP
+    assert "its cap is 400.0 MiB" in found.reason
