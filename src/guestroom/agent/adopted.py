@@ -7,6 +7,7 @@ its limit is held first and raised when its turn comes.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from guestroom.actions import Hold, LetGo, SetLimit
@@ -19,6 +20,9 @@ from guestroom.errors import HostError, LedgerError
 from guestroom.facts import Adoption, GuestState
 from guestroom.units import UNLIMITED, Limit, format_bytes, format_limit, round_up
 
+TELL_AGAIN_S = 10.0
+"""A systemd that did not answer is busy or on its way out."""
+
 
 class Adopted:
     """What the sweep does for adopted guests."""
@@ -28,6 +32,8 @@ class Adopted:
         self.deps = room.deps
         self.endings = endings
         self._spare_since_s: dict[str, float] = {}
+        self._tell_again_s: dict[str, float] = {}
+        """When the owner of a limit, who has not taken it, is told again."""
 
     async def tend(self) -> None:
         """One look at every adopted guest; their readings are fresh."""
@@ -63,7 +69,8 @@ class Adopted:
             self._spare_since_s.pop(care.name)
         moved = care.limit_bytes != care.record.limit_bytes
         due = spare > 0 and now_s - since_s >= settings.giveback_after_s
-        if not (alarmed or moved or due or care.record.held) or room.lock.locked():
+        untold = now_s >= self._tell_again_s.get(care.name, now_s + 1)
+        if not (alarmed or moved or due or untold or care.record.held) or room.lock.locked():
             return
         async with room.lock:
             if room.cares.get(care.name) is not care or care.record.released:
@@ -75,6 +82,8 @@ class Adopted:
             elif due:
                 self._spare_since_s.pop(care.name, None)
                 await self._take_back(care, spare)
+            elif untold:
+                await self._tell_owner(care)
 
     # --- room ------------------------------------------------------------------------------------------
 
@@ -95,6 +104,7 @@ class Adopted:
                 if not care.record.held and joint.in_alarm(care.facts()):
                     await self._hold(care, joint.hold(care.facts(), "its limit could not be raised"))
                 return
+            self._note_owner(care)
             grant, limit = care.record.grant_bytes, care.record.limit_bytes
             message = f"the limit of {care.name} rises from {format_bytes(before)} to {format_bytes(limit)}"
             deps.event("grown", care.name, message, {"grants": {care.name: grant}, "limit_bytes": limit})
@@ -103,6 +113,24 @@ class Adopted:
                 await self._let_go(care, action.reason)
         if steps:
             await room.divide_again(f"{care.name} was raised")
+
+    def _note_owner(self, care: Care) -> None:
+        """Say where libvirt or systemd has not taken a raise: it holds, until they write what they know."""
+        why = None if self.deps.elsewhere is None else self.deps.elsewhere.untold(care.name)
+        if why is None:
+            self._tell_again_s.pop(care.name, None)
+            return
+        if care.name not in self._tell_again_s:
+            self.deps.event("step_failed", care.name, f"the owner of its limit has not taken the raise: {why}")
+        self._tell_again_s[care.name] = self.deps.clock.monotonic() + TELL_AGAIN_S
+
+    async def _tell_owner(self, care: Care) -> None:
+        """Try once more. The caller holds the lock."""
+        assert self.deps.elsewhere is not None
+        self._tell_again_s[care.name] = self.deps.clock.monotonic() + TELL_AGAIN_S
+        with contextlib.suppress(HostError):
+            await self.deps.kernel(self.deps.elsewhere.secure, care.name, care.record.limit_bytes)
+            self._note_owner(care)
 
     async def _take_back(self, care: Care, spare: int) -> None:
         """Room that it was given and has not used for a while comes back. The caller holds the lock."""

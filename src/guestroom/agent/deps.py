@@ -85,6 +85,10 @@ class Elsewhere(Protocol):
         """See that the limit which it has may be written and will stay: systemd is told of it."""
         ...
 
+    def untold(self, name: str) -> str | None:
+        """Why the owner of its limit, libvirt or systemd, does not know of it; None where it does."""
+        ...
+
     def forget(self, name: str) -> None:
         """``name`` is nobody's any more."""
         ...

@@ -52,7 +52,11 @@ class Place:
 
 
 class AdoptedApplier:
-    """``ports.Applier`` for the guests in ``places``, which its owner keeps current. Holds no state of its own."""
+    """``ports.Applier`` for the guests in ``places``, which its owner keeps current.
+
+    ``untold``: by guest's name what the owner of its limit, libvirt or systemd, said when it did not take a raise. The
+    room is there, but may be lost when the owner writes its own figure, so it is to be ``secure``d later.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class AdoptedApplier:
     ) -> None:
         """``programs``: None where nothing is told to libvirt or systemd. ``version``: of this host's cgroups."""
         self._version: Version = version
+        self.untold: dict[str, str] = {}
         self._files = files
         self._clock = clock
         self._programs = programs
@@ -77,8 +82,10 @@ class AdoptedApplier:
                     place = self._checked(name)
                     if action.to_bytes < action.floor_bytes:
                         return Outcome(action, OutcomeKind.FAILED, _too_low(action))
-                    note = self._set(place.adoption, action.to_bytes, is_raise=not action.is_shrink)
-                    told = f"guest {name}: limit {format_limit(action.to_bytes)}{note}"
+                    untold = self._set(place.adoption, action.to_bytes, is_raise=not action.is_shrink)
+                    self._remember(name, untold)
+                    told = f"guest {name}: limit {format_limit(action.to_bytes)}"
+                    told += f", but its owner has not taken it: {untold}" if untold else ""
                     return Outcome(action, OutcomeKind.DONE, told, self._found(name))
                 case Hold(name=name):
                     return Outcome(action, OutcomeKind.DONE, f"guest {name}: held{self._hold(self._checked(name))}")
@@ -104,6 +111,7 @@ class AdoptedApplier:
         self._checked(name)
         unit_limit = adoption.unit_limit_bytes if limit == adoption.former_limit_bytes else limit
         self._set(adoption, limit, is_raise=False, unit_limit=unit_limit)
+        self._remember(name, "")
         self.killer(name, restore=True)
 
     def secure(self, name: str, limit: Limit) -> None:
@@ -112,8 +120,9 @@ class AdoptedApplier:
         Nothing is changed in the kernel. v1 needs no proof: its OOM killer is switched. Raises ``HostError``.
         """
         place = self._checked(name)
-        if self._version == 2 or place.adoption.unit is not None:
+        if self._version == 2 or place.adoption.unit is not None or name in self.untold:
             self._set(place.adoption, limit, is_raise=False)
+            self._remember(name, "")
 
     def killer(self, name: str, *, restore: bool) -> None:
         """Switch its OOM killer off, or to what it was. Raises ``HostError``; one that can't be read stays as it is."""
@@ -155,7 +164,7 @@ class AdoptedApplier:
         return parse(path, read_text(self._files, path))
 
     def _set(self, adoption: Adoption, limit: Limit, *, is_raise: bool, unit_limit: Limit | None = None) -> str:
-        """Set a limit, where it has an owner through that, and read it back; what is worth telling.
+        """Set a limit, where it has an owner through that, and read it back; why the owner has not taken it, or ``""``.
 
         A raise is room that a guest needs at once: it is made in the file, also where the owner does not take it.
         A shrink that the owner does not take is none: the file gets back what it had (P4). ``unit_limit``: what the
@@ -171,7 +180,7 @@ class AdoptedApplier:
                 if self._file_first(adoption):
                     self._write(adoption, before)
                 raise
-            note = f", but its owner has not taken it: {error.line()}"
+            note = error.line()
             self._write(adoption, limit)
         wanted = limit if isinstance(limit, Unlimited) else round_down(limit)
         if self._read_limit(adoption) != wanted and unit_limit is not None:
@@ -181,6 +190,12 @@ class AdoptedApplier:
             path = f"{adoption.cgroup}/{limit_file(self._version)}"
             raise ReadBackError(path, str(limit), f"it was accepted, but the file says {format_limit(found)}")
         return note
+
+    def _remember(self, name: str, untold: str) -> None:
+        if untold:
+            self.untold[name] = untold
+        else:
+            self.untold.pop(name, None)
 
     def _file_first(self, adoption: Adoption) -> bool:
         """Everywhere but for libvirt on v1, whose kernel refuses what would kill."""

@@ -211,9 +211,14 @@ class RealElsewhere:
         """From now on ``name`` is this guest."""
         self._places[name] = Place(identity, adoption)
 
+    def untold(self, name: str) -> str | None:
+        """Why the owner of its limit, libvirt or systemd, does not know of it; None where it does."""
+        return self._adopted.untold.get(name)
+
     def forget(self, name: str) -> None:
         """``name`` is nobody's any more."""
         self._places.pop(name, None)
+        self._adopted.untold.pop(name, None)
         self._alarms.forget(name)
 
     def still(self, name: str) -> bool:

@@ -187,6 +187,21 @@ def test_a_raise_does_not_wait_for_systemd_and_a_shrink_is_taken_back(kernel: Ke
     assert "Connection timed out" in outcome.detail
 
 
+def test_what_systemd_was_not_told_is_remembered_until_it_is(kernel: Kernel) -> None:
+    """A raise that is only in the file would be lost at a reload: it is told again, and then it lasts."""
+    programs = Systemd(kernel, 1)
+    ours = applier(kernel, UNIT, programs)
+    ours.carry_out(set_limit(400 * MIB))
+    assert "Connection timed out" in ours.untold["web"]
+    with pytest.raises(HostError):
+        ours.secure("web", 400 * MIB)
+    assert (limit_of(kernel), list(ours.untold)) == (str(400 * MIB), ["web"])
+    programs.code = 0
+    ours.secure("web", 400 * MIB)
+    programs.reload()
+    assert (limit_of(kernel), ours.untold) == (str(400 * MIB), {})
+
+
 def test_systemd_s_yes_proves_nothing(kernel: Kernel) -> None:
     """A set-property that succeeds and puts another limit into the kernel is no success."""
 
