@@ -39,3 +39,11 @@ def table(rows: Sequence[Row]) -> str:
     cells = [columns, *([f"{row[column]}" for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value that so many per cent of the values do not exceed (nearest rank); 0 for none."""
+    if not values:
+        return 0.0
+    ranked = sorted(values)
+    return ranked[max(0, -(-len(ranked) * int(percent * 100) // 10_000) - 1)]

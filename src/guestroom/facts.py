@@ -104,6 +104,17 @@ class OverheadReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Which guests are worth a look, by two short reads each; the reading of all others still stands."""
+
+    moved: frozenset[str]
+    """Charged otherwise than last time, unknown, or ``near``."""
+    near: frozenset[str]
+    """So near their limit, or all under a full host wall, that page cache may give way to growth at the same charge;
+    or their limit is not what it was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Which guest exactly: survives a name, a pid or a folder being used again (promise P9).
 

@@ -6,7 +6,23 @@ Writes go out in one unbuffered ``write(2)``: a buffered write would hide EBUSY 
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
+from collections.abc import Sequence
+
+KEPT_NAMES = frozenset(
+    {
+        *("memory.usage_in_bytes", "memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.failcnt"),
+        *("memory.kmem.usage_in_bytes", "memory.stat", "memory.oom_control", "freezer.state"),
+        *("memory.current", "memory.max", "memory.high", "memory.peak", "memory.events", "memory.events.local"),
+        *("memory.swap.current", "cgroup.freeze", "cgroup.events"),
+    }
+)
+"""Files of a cgroup that are read again and again: opening one takes five times as long as reading it (measured)."""
+SHARE_OF_DESCRIPTORS = 0.6
+"""What of the process's open-file limit may be spent on keeping files open."""
+_WHOLE_BYTES = 1 << 14
 
 
 class KernelFiles:
@@ -47,3 +63,120 @@ class KernelFiles:
     def inode(self, path: str) -> int:
         """Inode of a folder; raises ``OSError``."""
         return os.stat(path).st_ino  # noqa: PTH116
+
+
+class _Kept:
+    """A descriptor that is closed when its last user has let go of it, so that no thread reads a number used anew."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: str) -> None:
+        self.fd = -1
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self) -> bytes:
+        """Everything, from the start."""
+        chunk = os.pread(self.fd, _WHOLE_BYTES, 0)
+        if len(chunk) < _WHOLE_BYTES:
+            return chunk
+        chunks, at = [chunk], len(chunk)
+        while chunk := os.pread(self.fd, _WHOLE_BYTES, at):
+            chunks.append(chunk)
+            at += len(chunk)
+        return b"".join(chunks)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class KeptFiles(KernelFiles):
+    """``KernelFiles`` that keeps the files of ``KEPT_NAMES`` open and reads each with one ``pread(2)``.
+
+    A descriptor of a cgroup that was removed answers ENODEV (kernfs); then the path is opened anew, so that a cgroup
+    made again under the same name is read, and one that is gone is ENOENT as ever. Threads may share it.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most if most is not None else int(_descriptors() * SHARE_OF_DESCRIPTORS)
+        self._kept: dict[str, _Kept] = {}
+        self._together: tuple[Sequence[str], list[_Kept]] = ((), [])
+
+    def read(self, path: str) -> str:
+        """Whole text of a file; raises ``OSError``."""
+        return self._raw(path).decode(errors="replace")
+
+    def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        """The text of each file, None where it can't be read now.
+
+        Asked again with the same ``paths`` object it is one system call a file and next to nothing else.
+        """
+        try:
+            same, opened = self._together
+            if same is not paths:
+                opened = [self._keep(path) for path in paths]
+                self._together = paths, opened
+            pread = os.pread
+            return [pread(kept.fd, _WHOLE_BYTES, 0) for kept in opened]
+        except OSError:
+            self._together = (), []
+        return [self._try(path) for path in paths]
+
+    def forget(self, folder: str) -> None:
+        """Close what is open of a folder and below: its cgroup is gone or no longer ours."""
+        for path in [path for path in list(self._kept) if path.startswith(f"{folder}/")]:
+            self._kept.pop(path, None)
+
+    def __len__(self) -> int:
+        """Files that are open."""
+        return len(self._kept)
+
+    def _raw(self, path: str) -> bytes:
+        kept = self._kept.get(path)
+        if kept is not None:
+            try:
+                return kept.read()
+            except OSError:
+                self._kept.pop(path, None)
+        if path[path.rfind("/") + 1 :] not in KEPT_NAMES:
+            return super().read(path).encode(errors="replace")
+        return self._keep(path).read()
+
+    def _keep(self, path: str) -> _Kept:
+        kept = self._kept.get(path)
+        if kept is None:
+            if len(self._kept) >= self._most:
+                self._make_room()
+            try:
+                kept = _Kept(path)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._kept:
+                    raise
+                self._make_room()
+                kept = _Kept(path)
+            self._kept[path] = kept
+        return kept
+
+    def _make_room(self) -> None:
+        """The oldest are closed; who still needs one of them opens it again."""
+        self._together = (), []
+        for old in list(self._kept)[: max(1, len(self._kept) // 4)]:
+            self._kept.pop(old, None)
+
+    def _try(self, path: str) -> bytes | None:
+        try:
+            return self._raw(path)
+        except OSError:
+            return None
+
+
+def _descriptors() -> int:
+    """How many files this process may have open, after raising the soft limit to what it is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # Refused for want of rights somewhere: the soft limit it is.
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return soft
+    return hard

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from guestroom.actions import Action, Outcome
-from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, OverheadReading
+from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, Moved, OverheadReading
 from guestroom.units import Limit
 
 Figure = int | float | str | None
@@ -64,6 +64,19 @@ class Files(Protocol):
         ...
 
 
+@runtime_checkable
+class ManyFiles(Files, Protocol):
+    """``Files`` that can read many short files in one go."""
+
+    def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Text of each, None where it can't be read. The same ``paths`` object again is the cheapest."""
+        ...
+
+    def forget(self, folder: str) -> None:
+        """Keep nothing open of a folder and what is below it."""
+        ...
+
+
 class Observer(Protocol):
     """Facts about the host and the guests under care."""
 
@@ -79,6 +92,16 @@ class Observer(Protocol):
         self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
     ) -> OverheadReading:
         """A split guest's overhead now; smaps is read only when RAM wandered. Raises ``VanishedError``."""
+        ...
+
+    def quick(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
+    ) -> OverheadReading:
+        """The same with fewer reads, where the last complete look allows that. Raises as ``overhead``."""
+        ...
+
+    def moved(self, names: tuple[str, ...]) -> Moved:
+        """Which of these split guests are worth a look."""
         ...
 
 

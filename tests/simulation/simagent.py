@@ -132,7 +132,21 @@ class SimAlarms:
         self._layout = agent.layout
         self.news: list[Mapping[str, object]] = []
         applier = KernelApplier(agent.host, agent.layout, agent.clock, freeze_wait_s=0.0)
-        self.watch = Watch(agent.host, agent.layout, applier, agent.clock, self.news.append)
+        self.watch = Watch(agent.host, agent.layout, applier, agent.clock, self._tell)
+        self.on_raised: Callable[[Mapping[str, object]], None] = lambda news: None
+
+    def _tell(self, news: Mapping[str, object]) -> None:
+        if news["event"] == "raised":
+            self.on_raised(news)
+        self.news.append(news)
+
+    def lend(self, free_bytes: int) -> None:
+        """Room it may raise from."""
+        self.watch.free_bytes = free_bytes
+
+    async def recall(self) -> None:
+        """None any more."""
+        self.watch.free_bytes = 0
 
     def wall(self, limit_bytes: int, headroom_bytes: int, guard_bytes: int) -> None:
         """The host wall's numbers."""
@@ -148,11 +162,13 @@ class SimAlarms:
         *,
         held: bool = False,
         hold_at_bytes: int | None = None,
+        cap_bytes: int | None = None,
     ) -> None:
         """A guest's numbers."""
         place, freezer = self._layout.guest(name), self._layout.freezer_of(name)
         numbers = ram_charged_bytes, weight, grant_bytes, limit_bytes, 16 * MIB
-        self.watch.set_guest(GuestOp(name, place, freezer, *numbers, held=held, hold_at_bytes=hold_at_bytes))
+        op = GuestOp(name, place, freezer, *numbers, held=held, hold_at_bytes=hold_at_bytes, cap_bytes=cap_bytes)
+        self.watch.set_guest(op)
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

@@ -14,7 +14,6 @@ SIGTERM is the agent's own wish: exit, nothing touched.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import select
 import signal
@@ -29,13 +28,24 @@ from guestroom.agent.alarm_breath import Breath
 from guestroom.agent.alarm_events import EventAlarms
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
 from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
-from guestroom.agent.alarm_wait import wait
+from guestroom.agent.alarm_realtime import be_realtime, never_wait_for_this_process
+from guestroom.agent.alarm_wait import drain, wait
 from guestroom.agent.alarm_watch import Watch
-from guestroom.agent.alarm_wire import MAX_LINE_BYTES, AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, parse_op, to_line
+from guestroom.agent.alarm_wire import (
+    MAX_LINE_BYTES,
+    AdoptedOp,
+    ForgetOp,
+    FreeOp,
+    GuestOp,
+    PingOp,
+    WallOp,
+    parse_op,
+    to_line,
+)
 from guestroom.apply.upkeep import SystemClock, make_applier
 from guestroom.apply.upkeep2 import lift_brakes
 from guestroom.errors import AgentError
-from guestroom.kernelfs import KernelFiles
+from guestroom.kernelfs import KeptFiles
 from guestroom.layout import Layout
 from guestroom.units import MIB
 
@@ -102,7 +112,7 @@ class Alarm:
     agent_lost_s: float
     outbox: Outbox = field(default_factory=lambda: Outbox(_STDOUT))
 
-    _files: KernelFiles = field(default_factory=KernelFiles)
+    _files: KeptFiles = field(default_factory=KeptFiles)
     _clock: SystemClock = field(default_factory=SystemClock)
     _epoll: select.epoll = field(default_factory=select.epoll)
     _ladders: dict[str, Ladder] = field(default_factory=dict)
@@ -133,17 +143,20 @@ class Alarm:
         os.set_blocking(_STDIN, False)
         for fd in (_STDIN, self._news_fd, self._pressure_fd):
             self._epoll.register(fd, select.EPOLLIN)
-        self.outbox.emit({"event": "ready", "pid": os.getpid(), "scheduler": _realtime()})
+        self.outbox.emit({"event": "ready", "pid": os.getpid(), "scheduler": be_realtime()})
         writable, breath = False, Breath()
         while True:
             if bool(self.outbox) != writable and self._times.lost_s is None:
                 writable = not writable
                 self._wait_writable(writable)
             look = False
-            events = wait(self._epoll, self._timeout_s(), self._watch.reaction)
+            woken = wait(self._epoll, self._timeout_s(), self._watch.reaction)
             began_s = time.monotonic()
-            for fd, _ in events:
+            for fd, _ in woken:
                 look = self._ready(fd) or look
+            if look and self._watch.free_bytes:
+                # Before all others are looked at: a raise is what hurries.
+                self._watch.raise_woken([self._by_fd[fd] for fd, _ in woken if fd in self._by_fd], began_s)
             now_s = time.monotonic()
             if look or now_s >= self._times.sweep_s:
                 self._watch.look()
@@ -195,7 +208,7 @@ class Alarm:
             return False
         event = self._events is not None and self._events.took(fd)
         if not event:
-            _drain(fd)
+            drain(fd)
         if fd == self._news_fd:
             while self._news:
                 self.outbox.emit(self._news.popleft())
@@ -247,6 +260,10 @@ class Alarm:
                     return False
                 case ForgetOp(name=name):
                     self._forget(name)
+                case FreeOp(free_bytes=free_bytes, turn=turn):
+                    self._watch.free_bytes = free_bytes
+                    self.outbox.emit({"event": "free", "turn": turn})
+                    return False
                 case PingOp():
                     self.outbox.emit({"event": "pong"})
                     return False
@@ -317,6 +334,9 @@ class Alarm:
     def _forget(self, name: str) -> None:
         self._adopted.pop(name, None)
         self._watch.forget(name)
+        for folder in (self.layout.guest(name), self.layout.freezer_of(name)):
+            if folder is not None:
+                self._files.forget(folder)
         if self._events is not None:
             self._events.forget(name)
         ladder = self._ladders.pop(name, None)
@@ -349,22 +369,6 @@ class Alarm:
         return True
 
 
-def _drain(fd: int) -> None:
-    try:
-        os.eventfd_read(fd)
-    except BlockingIOError:
-        return
-
-
-def _realtime() -> str:
-    """Ask for SCHED_FIFO and say what it became. Threads that register do not inherit it."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-    except OSError:
-        return "other"
-    return "fifo"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the alarm process; arguments are paths and the time after which a lost agent is given up."""
     parser = argparse.ArgumentParser(prog="guestroom.agent.alarm", description="The agent's alarm process.")
@@ -383,10 +387,7 @@ def main(argv: list[str] | None = None) -> int:
     # The agent decides when it ends, not a Ctrl-C or a hang-up meant for the agent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # Registering threads run a few bytecodes between system calls; the loop must not wait 5 ms for them.
-    sys.setswitchinterval(0.0005)
-    gc.freeze()
-    gc.disable()
+    never_wait_for_this_process()
     return alarm.run()
 
 

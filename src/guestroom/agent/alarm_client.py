@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from guestroom.agent.alarm_wire import MAX_LINE_BYTES, from_line, to_line
 from guestroom.errors import AgentError
@@ -20,6 +20,7 @@ from guestroom.units import MIB
 
 _READY_S = 30.0
 """It is ready within 0.3 s; a loaded emulated machine took more than 5."""
+_RECALL_S = 0.2
 _STOP_S = 2.0
 _END_S = 0.5
 _PING_S = 1.0
@@ -50,6 +51,9 @@ class AlarmClient:
         self._stopping = False
         self._unheard = 0
         """Pings since its last word."""
+        self._turn = 0
+        self._free_heard = asyncio.Event()
+        self.on_raised: Callable[[Mapping[str, object]], None] = lambda news: None
 
     @classmethod
     async def start(
@@ -104,6 +108,7 @@ class AlarmClient:
         *,
         held: bool = False,
         hold_at_bytes: int | None = None,
+        cap_bytes: int | None = None,
     ) -> None:
         """A guest's numbers: the first call arms its ladder, later ones only move numbers.
 
@@ -121,6 +126,7 @@ class AlarmClient:
             "limit_bytes": limit_bytes,
             "step_bytes": self._step_bytes,
             "hold_at_bytes": hold_at_bytes,
+            "cap_bytes": cap_bytes,
         }
         self._guests[name] = fields
         self._armed.setdefault(name, asyncio.Event())
@@ -151,6 +157,23 @@ class AlarmClient:
         self._armed.pop(name, None)
         self._held.discard(name)
         self.send({"op": "forget", "name": name})
+
+    def lend(self, free_bytes: int) -> None:
+        """Room from which the alarm may raise whoever passes its grant; ``on_raised`` is called for each raise."""
+        self._turn += 1
+        self.send({"op": "free", "free_bytes": free_bytes, "turn": self._turn})
+
+    async def recall(self) -> None:
+        """Take lent room back. When this returns nothing more is raised, and ``on_raised`` has heard of all that was.
+
+        An alarm process that does not answer has none: it hears before it raises.
+        """
+        self._turn += 1
+        self._free_heard.clear()
+        self.send({"op": "free", "free_bytes": 0, "turn": self._turn})
+        if self._process is not None and self._process.returncode is None and self._ready.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._free_heard.wait(), _RECALL_S)
 
     def ping(self) -> None:
         """Ask for a ``pong``."""
@@ -274,4 +297,11 @@ class AlarmClient:
                 self._held.add(name)
             case "let_go" | "thawed" if isinstance(name, str):
                 self._held.discard(name)
+            case "raised" if isinstance(name, str) and name in self._guests:
+                self._guests[name] |= {key: news[key] for key in ("grant_bytes", "limit_bytes")}
+                self.on_raised(news)
+            case "free":
+                if news.get("turn") == self._turn:
+                    self._free_heard.set()
+                return
         self._events.put_nowait(news)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import select
 import time
 
@@ -18,3 +19,11 @@ def wait(epoll: select.epoll, timeout_s: float, reaction: Reaction) -> list[tupl
     if not ready and timeout_s > 0:
         reaction.wakes.append(max(0.0, time.monotonic() - began_s - timeout_s))
     return ready
+
+
+def drain(fd: int) -> None:
+    """Take what an eventfd has counted, if anything."""
+    try:
+        os.eventfd_read(fd)
+    except BlockingIOError:
+        return

@@ -6,21 +6,24 @@ free page reporting or KSM gave back and that is touched again lands there too, 
 own RAM. The total is also what the kernel's limits compare. Page cache is in none of it, so filling the cache holds
 nobody.
 
-No decision is made here: ``decide.hold`` makes it. Only what this process froze itself (or was told to take over)
-is ever thawed by it while the agent lives.
+No decision is made here: ``decide.hold`` and ``decide.quick`` make them. Only what this process froze itself (or was
+told to take over) is ever thawed by it while the agent lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guestroom.actions import Hold, LetGo
 from guestroom.agent.alarm_eyes import FROZEN, THAWED, eyes
 from guestroom.agent.alarm_measure import Climb, Reaction
 from guestroom.agent.alarm_wire import GuestOp, WallOp
+from guestroom.decide.claims import MARGIN_BYTES
 from guestroom.decide.hold import Excess, hold
+from guestroom.decide.quick import Asking, quick
 from guestroom.errors import AgentError, HostError
 from guestroom.layout import Layout
 
@@ -34,6 +37,11 @@ THAWED_STEP_BYTES = 4 << 20
 FREEZE_TOLD_S = 0.1
 """A hold that is not complete by then is reported as still freezing (58-92 ms in the worst load, measured)."""
 
+LATELY_S = 1.0
+"""A guest raised so short a time ago grows on, and its speed since is known."""
+AHEAD_S = 0.05
+"""Room for so long is a step, at that speed: twenty raises a second are enough for anybody."""
+
 Emit = Callable[[Mapping[str, object]], None]
 
 
@@ -45,6 +53,10 @@ class Watched:
     held: bool = False
     over: bool = False
     climb: Climb = field(default_factory=Climb)
+    raised_s: float = -math.inf
+    """When it was last raised here, monotonic."""
+    raised_at_bytes: int = 0
+    """What it used then."""
     complaint: str | None = None
     """The last error told about it: told once, not at every look."""
     thawed: int = 0
@@ -53,6 +65,13 @@ class Watched:
     """Not held again before, unless it takes more: nobody is fought in a loop."""
     thawed_bytes: int = 0
     """Its overhead when that was seen."""
+
+    def soon_bytes(self, overhead_bytes: int, now_s: float) -> int:
+        """What it takes in the next moment at the speed it had since its last raise; 0 where that is long ago."""
+        since_s = now_s - self.raised_s
+        if not 0 < since_s < LATELY_S:
+            return 0
+        return int((overhead_bytes - self.raised_at_bytes) / max(since_s, AHEAD_S / 2) * AHEAD_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,8 @@ class Watch:
 
     def __init__(self, files: Files, layout: Layout, applier: Applier, clock: Clock, emit: Emit) -> None:
         self.wall: WallOp | None = None
+        self.free_bytes = 0
+        """Room the agent has lent for raises."""
         self.guests: dict[str, Watched] = {}
         self.freezing: dict[str, Freezing] = {}
         self.reaction = Reaction()
@@ -119,8 +140,11 @@ class Watch:
         began_s = self._clock.monotonic()
         excesses = []
         left_bytes = self._wall_limit(wall)
-        for guest in self.guests.values():
-            op, overhead_bytes = guest.op, self._overhead(guest, began_s)
+        seen = [(guest, self._overhead(guest, began_s)) for guest in self.guests.values()]
+        if self.free_bytes:
+            self._raise(seen, began_s, woken=False)
+        for guest, overhead_bytes in seen:
+            op = guest.op
             if guest.held:
                 self._still_held(guest, overhead_bytes, began_s)
             excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held, op.hold_at_bytes)
@@ -146,6 +170,11 @@ class Watch:
                 self._emit(growth)
         if (reaction := self.reaction.news(self._clock.monotonic())) is not None:
             self._emit(reaction)
+
+    def raise_woken(self, names: Iterable[str], woke_s: float) -> None:
+        """Raise those whose own alarm rang and who pass their grants, from the room that was lent."""
+        guests = [self.guests[name] for name in names if name in self.guests]
+        self._raise([(guest, self._overhead(guest, woke_s)) for guest in guests], woke_s, woken=True)
 
     def settle(self) -> None:
         """Report the holds that are complete by now, or late."""
@@ -176,6 +205,52 @@ class Watch:
             )
 
     # --- hands -----------------------------------------------------------------------------------------
+
+    def _raise(self, seen: Iterable[tuple[Watched, int | None]], woke_s: float, *, woken: bool) -> None:
+        """Write the raises that are due within the room that was lent, then tell the agent."""
+        if self.wall is None:
+            return
+        asking = [
+            Asking(
+                guest.op.name,
+                guest.op.ram_charged_bytes,
+                overhead_bytes,
+                guest.op.grant_bytes,
+                guest.op.limit_bytes,
+                guest.op.cap_bytes,
+                guest.soon_bytes(overhead_bytes, woke_s),
+            )
+            for guest, overhead_bytes in seen
+            if overhead_bytes is not None and overhead_bytes > guest.op.grant_bytes - MARGIN_BYTES
+        ]
+        used = {one.name: one.overhead_bytes or 0 for one in asking}
+        for action in quick(asking, self.free_bytes, self.wall.headroom_bytes) if asking else ():
+            outcome = self._applier.carry_out(action)
+            written_s = self._clock.monotonic()
+            if not outcome.ok:
+                # The agent hears that it is over, and decides with more at hand.
+                self._emit({"event": "error", "name": action.name, "message": f"not raised: {outcome.detail}"})
+                continue
+            guest = self.guests[action.name]
+            guest.op = replace(guest.op, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
+            guest.raised_s, guest.raised_at_bytes = written_s, used[action.name]
+            self.free_bytes -= action.grant_to_bytes - action.grant_from_bytes
+            self._emit(
+                {
+                    "event": "raised",
+                    "name": action.name,
+                    "overhead_bytes": used[action.name],
+                    "grant_from_bytes": action.grant_from_bytes,
+                    "grant_bytes": action.grant_to_bytes,
+                    "from_bytes": action.from_bytes,
+                    "limit_bytes": action.to_bytes,
+                    "floor_bytes": action.floor_bytes,
+                    "reason": action.reason,
+                    "woken": woken,
+                    "woke_s": woke_s,
+                    "written_s": written_s,
+                }
+            )
 
     def _hold(self, action: Hold, began_s: float) -> None:
         guest = self.guests.get(action.name)
@@ -260,7 +335,9 @@ class Watch:
         op, exact = guest.op, False
         try:
             charged_bytes = self._eyes.usage(op.memory_path)
-            if guest.held or charged_bytes > op.ram_charged_bytes + _quiet_bytes(op):
+            if guest.held or charged_bytes > op.ram_charged_bytes + min(
+                _quiet_bytes(op), op.grant_bytes - MARGIN_BYTES
+            ):
                 charged_bytes, exact = self._eyes.unreclaimable(op.name, charged_bytes), True
         except HostError as error:
             self._complain(guest, error)

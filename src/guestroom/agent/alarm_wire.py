@@ -1,8 +1,9 @@
 """What the agent and its alarm process say to each other: one JSON object a line.
 
-Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``forget``, ``ping``. Alarm to
-agent: ``ready``, ``armed``, ``over``, ``within``, ``holding``, ``held``, ``let_go``, ``thawed``, ``growth``,
-``reaction``, ``error``, ``pong``. Read strictly: a wrong number here would hold or free the wrong guest.
+Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``forget``, ``free``, ``ping``.
+Alarm to agent: ``ready``, ``armed``, ``raised``, ``over``, ``within``, ``holding``, ``held``, ``let_go``,
+``thawed``, ``free``, ``growth``, ``reaction``, ``error``, ``pong``. Read strictly: a wrong number here would hold or
+free the wrong guest.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class GuestOp:
     held: bool = False
     hold_at_bytes: int | None = None
     """Overhead at which it is held for its own cap; None: never."""
+    cap_bytes: int | None = None
+    """Most overhead it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,19 @@ class AdoptedOp:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeOp:
+    """Room that the alarm may raise guests from, in place of what it had; answered by ``free`` with the same turn."""
+
+    free_bytes: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class PingOp:
     """Answered by ``pong``."""
 
 
-Op = WallOp | GuestOp | AdoptedOp | ForgetOp | PingOp
+Op = WallOp | GuestOp | AdoptedOp | ForgetOp | FreeOp | PingOp
 
 
 def parse_op(line: str) -> Op:
@@ -96,7 +107,10 @@ def parse_op(line: str) -> Op:
                 _number(fields, "step_bytes", least=4096),
                 held=fields.get("held") is True,
                 hold_at_bytes=_number(fields, "hold_at_bytes") if fields.get("hold_at_bytes") is not None else None,
+                cap_bytes=_number(fields, "cap_bytes") if fields.get("cap_bytes") is not None else None,
             )
+        case "free":
+            return FreeOp(_number(fields, "free_bytes"), _number(fields, "turn"))
         case "adopted":
             return _adopted(fields)
         case "forget":

@@ -76,6 +76,17 @@ class Care:
         """Its name."""
         return self.record.name
 
+    @property
+    def away(self) -> bool:
+        """Whether no QEMU of its own runs yet, or not at this moment."""
+        return self.record.state in (GuestState.QUEUED, GuestState.STARTING)
+
+    def to_observe(self) -> tuple[str, int, int | None, tuple[int, ...]]:
+        """What an observer is asked with: name, charged RAM, pid, RAM blocks."""
+        record = self.record
+        pid = record.identity.pid if record.identity is not None else None
+        return record.name, record.ram_charged_bytes, pid, record.ram_block_bytes
+
     def hold(self, *, held: bool, now_s: float) -> None:
         """Note that it is held from now on, or no longer."""
         if not held and self.held_since_s is not None:

@@ -27,6 +27,17 @@ T = TypeVar("T")
 class Alarms(Protocol):
     """The alarm process, as far as the agent tells it things."""
 
+    on_raised: Callable[[Mapping[str, object]], None]
+    """Called, before anything else is heard, for each raise the alarm made from what was lent to it."""
+
+    def lend(self, free_bytes: int) -> None:
+        """Room from which the alarm may raise whoever passes its grant, in place of what it had."""
+        ...
+
+    async def recall(self) -> None:
+        """Take lent room back; when this returns ``on_raised`` has heard of every raise."""
+        ...
+
     def wall(self, limit_bytes: int, headroom_bytes: int, guard_bytes: int) -> None:
         """The host wall's numbers."""
         ...
@@ -41,6 +52,7 @@ class Alarms(Protocol):
         *,
         held: bool = False,
         hold_at_bytes: int | None = None,
+        cap_bytes: int | None = None,
     ) -> None:
         """A guest's numbers: the first call arms its ladder, later ones only move numbers.
 

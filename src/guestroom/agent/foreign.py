@@ -11,13 +11,13 @@ its room until then: nothing is promised to others that the kernel would not giv
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterable
 from dataclasses import replace
 
 from guestroom import decide
 from guestroom.actions import SetWall
 from guestroom.agent.care import Care
+from guestroom.agent.readable import is_readable
 from guestroom.agent.room import Room
 from guestroom.errors import HostError, LedgerError, VanishedError
 from guestroom.facts import GuestState, MemoryReading
@@ -252,4 +252,4 @@ class Foreign:
 
 def _lives(care: Care) -> bool:
     """Whether its QEMU has not ended: its pidfd would be readable."""
-    return care.pidfd is not None and not select.select([care.pidfd], [], [], 0)[0]
+    return care.pidfd is not None and not is_readable(care.pidfd)

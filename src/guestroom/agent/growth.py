@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from guestroom import decide
@@ -131,14 +131,20 @@ class Growing:
 
     # --- the safety net --------------------------------------------------------------------------------
 
-    async def look(self) -> None:
-        """What the sweep asks: anybody over its grant, with room to spare, heading for its wall, or held for long?"""
+    async def look(self, looked: Collection[Care]) -> None:
+        """What the sweep asks: anybody over its grant, with room to spare, heading for its wall, or held for long?
+
+        ``looked``: those with a reading of this sweep; a trend can only have changed there.
+        """
         room, now_s = self.room, self.deps.clock.monotonic()
+        names = {care.name for care in looked}
         for care in list(room.cares.values()):
+            if care.warned or care.name in names:
+                self._warn(care, now_s)
             if self._is_over(care):
                 self.over(care)
-            self._warn(care, now_s)
-            await self._runaway(care, now_s)
+            if care.record.held:
+                await self._runaway(care, now_s)
         if now_s - self._gave_s >= _GIVE_BACK_S and not room.lock.locked():
             self._gave_s = now_s
             await self._give_back(now_s)

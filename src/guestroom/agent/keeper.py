@@ -175,6 +175,9 @@ class Keeper:
             message = f"somebody else let {care.name} go while it was held; it is held again when it takes more"
             self.deps.event("hold_lost", care.name, message, {"times": times})
             self.room.note(care)
+        elif kind == "raised" and care is not None:
+            message = f"{care.name} gets {_size(news.get('grant_bytes'))} from free room: {news.get('reason')}"
+            self.deps.event("grown", care.name, message, _raise_numbers(care, news))
         elif kind == "over" and care is not None:
             self.room.following.over(care.name, news.get("at_s"))
             self.growing.over(care)
@@ -222,6 +225,12 @@ def _hold_message(kind: str, care: Care, news: Mapping[str, object]) -> str:
         f"{care.name} is held still: its overhead is {over} above its grant of {grant}, and {left} of the "
         f"shared headroom are left (guard {guard}); it goes on when there is room"
     )
+
+
+def _raise_numbers(care: Care, news: Mapping[str, object]) -> dict[str, object]:
+    """When the alarm woke, when the kernel had the limit, and what it saw."""
+    kept = ("overhead_bytes", "limit_bytes", "woken", "woke_s", "written_s")
+    return {"grants": {care.name: care.record.grant_bytes}} | {key: news.get(key) for key in kept}
 
 
 def _size(value: object) -> str:

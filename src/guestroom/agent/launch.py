@@ -9,13 +9,13 @@ anything fails before that, nothing was lost: it never ran (P3).
 from __future__ import annotations
 
 import asyncio
-import select
 import signal
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 
 from guestroom.actions import Verdict
 from guestroom.agent.care import Care
+from guestroom.agent.readable import is_readable
 from guestroom.agent.request import StartRequest, Understood, understand
 from guestroom.agent.reserve import Reservation
 from guestroom.agent.room import Room
@@ -159,7 +159,7 @@ class Launch:
             try:
                 return await self._unless_gone(deps.kernel(deps.machine.monitor, path, _MONITOR_TRY_S))
             except QmpError as error:
-                if _is_readable(care.pidfd) or await deps.kernel(self._starved, care):
+                if is_readable(care.pidfd) or await deps.kernel(self._starved, care):
                     raise await self._died(care) from error
                 if deps.clock.monotonic() > deadline_s:
                     raise QmpError(
@@ -234,11 +234,6 @@ class Launch:
                         await self.deps.kernel(machine.kill, pid, ticks, signal.SIGKILL)
             await self.room.retire(care, "it never ran")
             await self.room.divide_again(f"{care.name} never ran")
-
-
-def _is_readable(fd: int) -> bool:
-    """Whether a file descriptor is readable now (a pidfd: its process ended)."""
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 def _ticks(machine: Machine, pid: int) -> int | None:

@@ -27,13 +27,14 @@ from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.folders import Folders
 from guestroom.agent.following import Following
+from guestroom.agent.lending import Loan, RoomLock
 from guestroom.agent.plans import broken as broken
 from guestroom.agent.plans import inputs_of as inputs_of
 from guestroom.agent.plans import plain_bytes, takes_bytes, written_first
 from guestroom.decide import Budget
 from guestroom.decide.trend import Point
 from guestroom.errors import GuestroomError, LedgerError, VanishedError
-from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
+from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer, OverheadReading
 from guestroom.units import Limit, format_bytes
 
 
@@ -43,14 +44,15 @@ class Room:
     def __init__(self, deps: Deps, stop_guest: Callable[[StopGuest, Budget], Awaitable[bool]]) -> None:
         self.deps = deps
         self._stop_guest = stop_guest
-        self.lock = asyncio.Lock()
+        self.loan = Loan(self)
+        self.lock = RoomLock(self.loan)
         self.cares: dict[str, Care] = {}
         self.wall_bytes: Limit | None = None
         self.budget: Budget | None = None
         self.epoch = 0
         """Counts raises that were made beside a running plan, which makes that plan void."""
         self._in_flight = 0
-        self._steps = 0
+        self.steps = 0
         self.taking_bytes = 0
         """Room that a step in flight takes: not free, though no grant shows it yet."""
         self.following = Following(deps, self.cares)
@@ -82,24 +84,25 @@ class Room:
 
         A limit read between two equal marks is the one that was set last, or somebody else's.
         """
-        return None if self._in_flight else self._steps
+        return None if self._in_flight else self.steps
 
     async def look(self, care: Care) -> None:
         """Read a guest's overhead now; an unreadable one becomes unknown, a vanished one keeps its last reading."""
-        record = care.record
-        pid = record.identity.pid if record.identity is not None else None
-        observer = self.deps.observer
         try:
-            reading = await self.deps.kernel(
-                observer.overhead, record.name, record.ram_charged_bytes, pid, record.ram_block_bytes
-            )
-        except VanishedError:
-            return
+            await self.take(care, await self.deps.kernel(self.deps.observer.overhead, *care.to_observe()))
         except GuestroomError as error:
-            if not care.unreadable:
-                self.deps.event("unknown", record.name, f"its overhead could not be read: {error.line()}")
-            care.reading, care.unreadable = None, True
+            self.not_read(care, error)
+
+    def not_read(self, care: Care, error: GuestroomError) -> None:
+        """A look that failed: the gone keep their last reading, what can't be read is unknown (P6)."""
+        if isinstance(error, VanishedError):
             return
+        if not care.unreadable:
+            self.deps.event("unknown", care.name, f"its overhead could not be read: {error.line()}")
+        care.reading, care.unreadable = None, True
+
+    async def take(self, care: Care, reading: OverheadReading) -> None:
+        """What a look at a guest showed."""
         care.unreadable = False
         care.reading = reading
         if reading.overhead_bytes is None:
@@ -114,16 +117,14 @@ class Room:
             peak_is_old=reading.kernel_peak_is_old,
         ):
             care.kernel_peak_bytes = 0
-            await self.deps.kernel(self.deps.machine.reset_peak, record.name, "vmm")
+            await self.deps.kernel(self.deps.machine.reset_peak, care.name, "vmm")
         peak = care.peaks.peak_bytes
-        if peak != record.overhead_peak_bytes:
+        if peak != care.record.overhead_peak_bytes:
             care.record = replace(care.record, overhead_peak_bytes=peak)
 
     async def look_at_all(self) -> None:
         """Read every running guest's overhead."""
-        away = (GuestState.QUEUED, GuestState.STARTING)
-        running = [care for care in self.cares.values() if care.record.state not in away]
-        await asyncio.gather(*(self.look(care) for care in running))
+        await asyncio.gather(*(self.look(care) for care in self.cares.values() if not care.away))
 
     # --- transactions ----------------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Room:
             finally:
                 self.taking_bytes -= taking
                 self._in_flight -= 1
-                self._steps += 1
+                self.steps += 1
         self.deps.fault(f"after:{label}")
         if outcome.ok:
             if newcomer is not None and isinstance(action, MakeGuest):
@@ -217,7 +218,9 @@ class Room:
         """The budget as last decided, under the wall as it is, without the room that a step in flight is taking."""
         assert self.budget is not None
         return replace(
-            self.budget, reserve_bytes=self.budget.reserve_bytes - self.taking_bytes, wall_from_bytes=self.wall_bytes
+            self.budget,
+            reserve_bytes=self.budget.reserve_bytes - self.taking_bytes - self.loan.bytes,
+            wall_from_bytes=self.wall_bytes,
         )
 
     def make_budget(self, host: HostFacts) -> Budget:
@@ -247,7 +250,7 @@ class Room:
                 if care is not None:
                     care.limit_bytes = action.to_bytes
                     care.record = replace(care.record, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
-                    self._eased(care)
+                    self.eased(care)
                     if action.grant_to_bytes > action.grant_from_bytes:
                         self.following.raised(action.name)
                     self.tell_alarm(care)
@@ -256,7 +259,7 @@ class Room:
             case _:
                 pass
 
-    def _eased(self, care: Care) -> None:
+    def eased(self, care: Care) -> None:
         """A squeezed guest that has its need by now is squeezed no more."""
         record = care.record
         if record.squeezed and record.grant_bytes >= record.need_bytes:
@@ -283,6 +286,7 @@ class Room:
             record.limit_bytes,
             held=held,
             hold_at_bytes=care.hold_at_bytes,
+            cap_bytes=record.need_bytes if record.fixed_overhead else record.cap_bytes,
         )
 
     def expect(self, budget: Budget) -> None:

@@ -10,6 +10,7 @@ from guestroom.agent.care import Care
 from guestroom.agent.clocks import WallClock
 from guestroom.agent.endings import Endings
 from guestroom.agent.foreign import Foreign
+from guestroom.agent.glances import Glances
 from guestroom.agent.growth import Growing
 from guestroom.agent.room import Room
 from guestroom.errors import GuestroomError, VanishedError
@@ -28,6 +29,7 @@ class Sweep:
         self.deps = room.deps
         self.endings = endings
         self.growing = growing
+        self.glances = Glances(room)
         self.adopted = Adopted(room, endings)
         self.foreign = Foreign(room)
         self.wall_clock = WallClock(self.deps.clock)
@@ -55,16 +57,17 @@ class Sweep:
         if (jumped_s := self.wall_clock.jumped_s()) is not None:
             message = f"the wall clock was set {abs(jumped_s):.1f} s {'forward' if jumped_s > 0 else 'back'}"
             deps.event("clock_set", None, f"{message}; no limit depends on it", {"jumped_s": round(jumped_s, 3)})
-        await room.look_at_all()
-        for care in list(room.cares.values()):
+        looked, near = await self.glances.once()
+        for care in looked:
             if care.reading is not None:
                 deps.late.reading(care.reading, care.limit_bytes, care.record.grant_bytes)
+        for care in near:
             await self._look_safely(care)
         self.foreign.keep(room.cares)
         await self._host_wall()
         await self.adopted.tend()
         deps.flush()
-        await self.growing.look()
+        await self.growing.look(looked)
         if room.folders.due(now_s):
             # On its own: the kernel may take seconds to drain a cgroup, and the next look must not wait for that.
             self.endings.tasks.spawn(room.folders.try_again(room.cares, now_s))
@@ -113,6 +116,8 @@ class Sweep:
             reading = await deps.kernel(deps.observer.cgroup, deps.layout.guest(care.name))
         except VanishedError:
             return
+        if reading.limit_bytes != care.record.limit_bytes:
+            await self.room.loan.catch_up()
         if mark is not None and mark == self.room.mark():
             care.limit_bytes = reading.limit_bytes
         if reading.under_oom and not care.at_wall:

@@ -95,7 +95,7 @@ def split_overhead(
             ram_resident_bytes=ram_charged_bytes,
             how="unreclaimable(ram) - guest RAM + unreclaimable(vmm)"
             + (", all RAM there by smaps (VmFlag dc)" if wandered else ""),
-            kernel_peak_bytes=_peak(overhead, charged_ram, vmm.peak_bytes, ram_charged_bytes, ram_start_bytes),
+            kernel_peak_bytes=peak_overhead(overhead, charged_ram, vmm.peak_bytes, ram_charged_bytes, ram_start_bytes),
         )
     bound = charged_vmm + _start_overhead_at_most(ram, charged_ram, ram_charged_bytes)
     fall = f"guest RAM left ram ({_fall(charged_ram, ram_charged_bytes, ram_start_bytes)}); "
@@ -113,7 +113,7 @@ def split_overhead(
     )
 
 
-def _peak(
+def peak_overhead(
     overhead: int, charged_ram: int, vmm_peak: int | None, ram_charged_bytes: int, ram_start_bytes: int | None
 ) -> int | None:
     """Overhead at the peak of ``vmm``, for a guest whose RAM is all there.

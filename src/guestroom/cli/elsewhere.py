@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from guestroom.actions import Action, Outcome
@@ -17,7 +17,16 @@ from guestroom.agent.alarm_client import AlarmClient
 from guestroom.apply.adopted import AdoptedApplier, Place
 from guestroom.cli.machine import KernelMachine
 from guestroom.errors import HostError
-from guestroom.facts import Adoption, AncestorFacts, Candidate, HostFacts, Identity, MemoryReading, OverheadReading
+from guestroom.facts import (
+    Adoption,
+    AncestorFacts,
+    Candidate,
+    HostFacts,
+    Identity,
+    MemoryReading,
+    Moved,
+    OverheadReading,
+)
 from guestroom.layout import Layout
 from guestroom.observe import adoptable, libvirt, systemd
 from guestroom.observe.snapshot import KernelObserver
@@ -111,6 +120,18 @@ class ElsewhereObserver:
         if place is None:
             return self._inner.overhead(name, ram_charged_bytes, pid, ram_block_bytes)
         return self._inner.joint_overhead(name, place.adoption.cgroup, ram_block_bytes)
+
+    def quick(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
+    ) -> OverheadReading:
+        """The same with fewer reads; for an adopted guest there is no shorter way. Raises ``VanishedError``."""
+        if name in self._places:
+            return self.overhead(name, ram_charged_bytes, pid, ram_block_bytes)
+        return self._inner.quick(name, ram_charged_bytes, pid, ram_block_bytes)
+
+    def moved(self, names: tuple[str, ...]) -> Moved:
+        """Which of these split guests are worth a look."""
+        return self._inner.moved(names)
 
     def _with_adopted(self, ancestor: AncestorFacts, places: Sequence[Place]) -> AncestorFacts:
         """What adopted guests below ``ancestor`` may still take up to their limits is spoken for as well."""
@@ -262,11 +283,29 @@ class ElsewhereAlarms:
         *,
         held: bool = False,
         hold_at_bytes: int | None = None,
+        cap_bytes: int | None = None,
     ) -> None:
         """A guest's numbers."""
         if name not in self._places:
             numbers = ram_charged_bytes, weight, grant_bytes, limit_bytes
-            self._inner.guest(name, *numbers, held=held, hold_at_bytes=hold_at_bytes)
+            self._inner.guest(name, *numbers, held=held, hold_at_bytes=hold_at_bytes, cap_bytes=cap_bytes)
+
+    @property
+    def on_raised(self) -> Callable[[Mapping[str, object]], None]:
+        """Who hears of raises."""
+        return self._inner.on_raised
+
+    @on_raised.setter
+    def on_raised(self, call: Callable[[Mapping[str, object]], None]) -> None:
+        self._inner.on_raised = call
+
+    def lend(self, free_bytes: int) -> None:
+        """Room from which the alarm may raise."""
+        self._inner.lend(free_bytes)
+
+    async def recall(self) -> None:
+        """Take it back."""
+        await self._inner.recall()
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

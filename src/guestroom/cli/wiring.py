@@ -28,7 +28,7 @@ from guestroom.cli.elsewhere import (
 from guestroom.config import Settings
 from guestroom.describe import from_qemu_argv
 from guestroom.errors import AgentError, GuestroomError, HostError, from_write
-from guestroom.kernelfs import KernelFiles
+from guestroom.kernelfs import KeptFiles, KernelFiles
 from guestroom.layout import Layout
 from guestroom.observe.procfs import hugetlb_mounts
 from guestroom.observe.snapshot import KernelObserver
@@ -136,7 +136,7 @@ def build_deps(
     inodes: dict[str, int] = {}
     programs, places = RealPrograms(), dict[str, Place]()
     adopted = AdoptedApplier(files, clock, programs, places, layout.version)
-    observer = KernelObserver(files, layout, clock, outsider_need=outsider_need(settings))
+    observer = KernelObserver(files, layout, clock, outsider_need=outsider_need(settings), kept=KeptFiles())
     return Deps(
         settings=settings,
         layout=layout,

@@ -33,6 +33,7 @@ from guestroom.decide.queue import (
     told_to_wait,
     waits_before,
 )
+from guestroom.decide.quick import Asking, loan_bytes, quick
 from guestroom.decide.rebalance import divide_again, steps
 from guestroom.decide.reconcile import Adopt, Finding, Finish, Foreign, Found, KeepHold, KeepPlace, Thaw, reconcile
 from guestroom.decide.rollback import stays, undo
@@ -53,6 +54,7 @@ from guestroom.decide.trend import (
 
 __all__ = [
     "Adopt",
+    "Asking",
     "Budget",
     "Burst",
     "Claim",
@@ -106,11 +108,13 @@ __all__ = [
     "leave",
     "lent_floor_bytes",
     "let_go",
+    "loan_bytes",
     "next_admissible",
     "outlook",
     "plan",
     "plan_again",
     "put_right",
+    "quick",
     "reconcile",
     "returned",
     "runaway",

@@ -6,6 +6,7 @@ between any two files of one cgroup it may be removed. A figure this kernel does
 
 from __future__ import annotations
 
+from guestroom.attribute.leaf import LeafReading, leaf_parts
 from guestroom.attribute.memstat import MemStat, locked_file_bytes, parse_memory_stat
 from guestroom.errors import ReadError, VanishedError
 from guestroom.facts import MemoryReading
@@ -25,6 +26,7 @@ __all__ = [
     "populated",
     "read_all_procs",
     "read_frozen",
+    "read_leaf",
     "read_limit",
     "read_memory",
     "read_oom_kills",
@@ -88,6 +90,23 @@ def read_memory(files: Files, path: str, at_s: float) -> MemoryReading:
         how=_HOW,
         killer_on=killer_on,
     )
+
+
+def read_leaf(files: Files, path: str) -> LeafReading | None:
+    """What changes in a cgroup without children, with three reads; ``None`` where this kernel lacks one of the files.
+
+    The same figures as ``read_memory``, for a look that only follows one that was complete. Raises ``VanishedError``
+    when the cgroup is gone, ``ReadError`` for text that is not what the kernel prints.
+    """
+    file = f"{path}/memory.stat"
+    text = read_text(files, file)
+    kernel = _optional_number(files, path, "memory.kmem.usage_in_bytes")
+    peak = _optional_number(files, path, "memory.max_usage_in_bytes")
+    parts = leaf_parts(file, text)
+    if kernel is None or parts is None:
+        return None
+    pinned, cache = parts
+    return LeafReading(pinned + kernel, cache, peak)
 
 
 def read_stat(files: Files, path: str) -> MemStat:

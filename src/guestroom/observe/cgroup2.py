@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from guestroom.attribute.leaf import LeafReading
 from guestroom.attribute.memstat import locked_file_bytes
 from guestroom.attribute.memstat2 import MemStat2, parse_memory_stat2
 from guestroom.errors import ReadError, VanishedError
@@ -27,6 +28,7 @@ __all__ = [
     "populated",
     "read_all_procs",
     "read_frozen",
+    "read_leaf",
     "read_limit",
     "read_memory",
     "read_oom_kills",
@@ -82,6 +84,11 @@ def read_memory(files: Files, path: str, at_s: float) -> MemoryReading:
         under_oom=False,
         how=_HOW,
     )
+
+
+def read_leaf(files: Files, path: str) -> LeafReading | None:
+    """``None``: v2 has no shorter way, as its peak can't be reset and must be followed at every look."""
+    return None
 
 
 def read_stat(files: Files, path: str) -> MemStat2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, assert_never
 
+from guestroom.attribute.leaf import LeafReading
 from guestroom.facts import MemoryReading
 from guestroom.layout import Layout, Version
 from guestroom.observe import cgroup1, cgroup2
@@ -19,6 +20,10 @@ class Cgroups(Protocol):
 
     def read_memory(self, files: Files, path: str, at_s: float) -> MemoryReading:
         """One memory cgroup."""
+        ...
+
+    def read_leaf(self, files: Files, path: str) -> LeafReading | None:
+        """What changes in a cgroup without children; ``None`` where only ``read_memory`` tells."""
         ...
 
     def read_usage(self, files: Files, path: str) -> int:

@@ -16,17 +16,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from guestroom.attribute.joint import joint_overhead, process_memory
-from guestroom.attribute.overhead import TOLERANCE_BYTES, ram_wandered, split_overhead, tolerance_bytes
+from guestroom.attribute.overhead import (
+    TOLERANCE_BYTES,
+    peak_overhead,
+    ram_wandered,
+    split_overhead,
+    tolerance_bytes,
+)
 from guestroom.attribute.smaps import guest_ram
 from guestroom.errors import HostError, ReadError, VanishedError
-from guestroom.facts import AncestorFacts, HostFacts, MemoryReading, OutsiderFacts, OverheadReading
+from guestroom.facts import (
+    Accounting,
+    AncestorFacts,
+    HostFacts,
+    MemoryReading,
+    Moved,
+    OutsiderFacts,
+    OverheadReading,
+)
 from guestroom.layout import Layout
 from guestroom.observe import procfs
 from guestroom.observe.cgroups import cgroups
+from guestroom.observe.glance import Glance
 from guestroom.observe.hierarchy import mount_root
 from guestroom.observe.text import folder_inode
 from guestroom.ports import Clock, Files
 from guestroom.units import UNLIMITED
+
+_QUICK_HOW = "unreclaimable(ram) as at the last complete look - guest RAM + unreclaimable(vmm)"
 
 OutsiderNeed = Callable[[tuple[str, ...]], tuple[int | None, int | None]]
 """From a QEMU's arguments its RAM and the overhead it is expected to need, in bytes; ``None`` where unknown."""
@@ -36,14 +53,23 @@ class KernelObserver:
     """``ports.Observer`` over the cgroups of a layout's version."""
 
     def __init__(
-        self, files: Files, layout: Layout, clock: Clock, *, outsider_need: OutsiderNeed | None = None
+        self,
+        files: Files,
+        layout: Layout,
+        clock: Clock,
+        *,
+        outsider_need: OutsiderNeed | None = None,
+        kept: Files | None = None,
     ) -> None:
+        """``kept`` reads what every sweep reads, from files it keeps open; complete looks are too rare for that."""
         self._files = files
         self._layout = layout
         self._clock = clock
         self._outsider_need = outsider_need
         self._cgroups = cgroups(layout.version)
         self._known: dict[str, _Known] = {}
+        self._kept = files if kept is None else kept
+        self._glance = Glance(self._kept, layout)
 
     def host(self) -> HostFacts:
         """The host now. Raises ``HostError`` where the host's own figures can't be read."""
@@ -85,6 +111,44 @@ class KernelObserver:
             how=f"{reading.how} + {folder} bytes of the guest's own folder",
         )
 
+    def quick(
+        self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...] = ()
+    ) -> OverheadReading:
+        """``overhead`` with five short reads, where the last complete look found all RAM in ``ram`` and ``ram`` is
+        still charged what it was then.
+
+        Nobody lives in ``ram`` after the move, so what it holds only falls, and a charge that is the same to the byte
+        is made of the same parts. Anything else is looked at completely. Raises as ``overhead``.
+        """
+        known = self._known.get(name)
+        settled = known.settled if known is not None else None
+        if known is None or settled is None or known.folder_bytes is None:
+            return self.overhead(name, ram_charged_bytes, pid, ram_block_bytes)
+        at_s, ram = self._clock.monotonic(), self._layout.ram(name)
+        if self._cgroups.read_usage(self._kept, ram) != settled.usage_bytes:
+            return self.overhead(name, ram_charged_bytes, pid, ram_block_bytes)
+        leaf = self._cgroups.read_leaf(self._kept, self._layout.vmm(name))
+        if leaf is None:
+            return self.overhead(name, ram_charged_bytes, pid, ram_block_bytes)
+        folder = known.folder_bytes
+        bare = max(0, settled.charged_bytes - ram_charged_bytes + leaf.unreclaimable_bytes)
+        peak = peak_overhead(bare, settled.charged_bytes, leaf.peak_bytes, ram_charged_bytes, known.ram_start_bytes)
+        return OverheadReading(
+            name,
+            at_s,
+            Accounting.SPLIT,
+            bare + folder,
+            bare + folder,
+            ram_charged_bytes,
+            settled.file_bytes + leaf.file_bytes,
+            _QUICK_HOW,
+            None if peak is None else peak + folder,
+        )
+
+    def moved(self, names: tuple[str, ...]) -> Moved:
+        """Which of these split guests are worth a look: see ``Moved``. One read of usage and limit each."""
+        return self._glance.moved(names)
+
     def _split(
         self, name: str, ram_charged_bytes: int, pid: int | None, ram_block_bytes: tuple[int, ...]
     ) -> OverheadReading:
@@ -94,6 +158,7 @@ class KernelObserver:
         if known.folder_bytes is None:
             known.folder_bytes = self._folder(name, ram, vmm)
         old = not self._cgroups.PEAK_CAN_BE_RESET and not known.peak_moved(vmm)
+        known.settled = _settled(ram, ram_charged_bytes, known)
         reading = self._told_apart(name, known, (ram, vmm), ram_charged_bytes, pid, ram_block_bytes)
         return replace(reading, kernel_peak_is_old=old)
 
@@ -240,6 +305,25 @@ class KernelObserver:
             return frozenset()
 
 
+def _settled(ram: MemoryReading, ram_charged_bytes: int, known: _Known) -> _Settled | None:
+    """What is known of ``ram`` if all RAM is in it."""
+    charged = ram.unreclaimable_bytes
+    if charged is None or ram.usage_bytes is None or ram.file_bytes is None:
+        return None
+    if ram_wandered(ram, ram_charged_bytes, known.ram_start_bytes) is not False:
+        return None
+    return _Settled(ram.usage_bytes, charged, ram.file_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A ``ram`` with all RAM in it, as it was at the last complete look."""
+
+    usage_bytes: int
+    charged_bytes: int
+    file_bytes: int
+
+
 @dataclass
 class _Known:
     """What former readings of one guest proved."""
@@ -247,6 +331,8 @@ class _Known:
     inode: int
     folder_bytes: int | None = None
     """Kernel memory charged to the guest's folder itself; None: not read yet, or unknown."""
+    settled: _Settled | None = None
+    """Where all RAM was in ``ram`` at the last complete look."""
     ram_start_bytes: int = 0
     """Largest unreclaimable charge of ``ram`` so far: what it held with all RAM in it."""
     _peak_bytes: int = 0

@@ -66,7 +66,7 @@ def test_numbers_arrive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         assert (await next_of(client, "heard"))["op"] == {
             "op": "guest", "name": "a", "memory_path": "/m/g/a", "freezer_path": "/f/g/a", "ram_charged_bytes": 1,
             "weight": 2, "grant_bytes": 3, "limit_bytes": 4, "step_bytes": 16 << 20, "hold_at_bytes": None,
-            "held": False,
+            "cap_bytes": None, "held": False,
         }  # fmt: skip
         await client.stop()
         assert [news["event"] async for news in client.events()] == ["armed"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guestroom.actions import Action, Hold, LetGo, Outcome, OutcomeKind
+from guestroom.actions import Action, Hold, LetGo, Outcome, OutcomeKind, SetLimit
 from guestroom.agent.alarm_watch import Watch
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.errors import AgentError
@@ -58,6 +58,8 @@ class Kernel:
                 self.texts[f"/f/g/{name}/freezer.state"] = "FROZEN"
             case LetGo(name=name):
                 self.texts[f"/f/g/{name}/freezer.state"] = "THAWED"
+            case SetLimit(name=name, to_bytes=to_bytes):
+                self.texts[f"/m/g/{name}/memory.limit_in_bytes"] = str(to_bytes)
             case _:
                 raise AssertionError(action)
         return Outcome(action, OutcomeKind.DONE, "")
@@ -350,3 +352,54 @@ def test_page_cache_before_its_cap_holds_nobody(scene: Scene) -> None:
     scene.watch.set_guest(guest("a", limit_bytes=RAM + GRANT, hold_at_bytes=GRANT - 16 * MIB))
     scene.kernel.charge("a", vmm=16 * MIB, cache=GRANT - 16 * MIB)
     assert scene.look() == []
+
+
+# --- raises from lent room -----------------------------------------------------------------------------------
+
+
+def test_a_raise_from_lent_room_is_written_and_told(scene: Scene) -> None:
+    """Who passes its grant is raised at once while room is on loan; what is left of the loan falls by it."""
+    scene.watch.free_bytes = 100 * MIB
+    scene.kernel.charge("a", vmm=GRANT + 6 * MIB)
+    scene.watch.raise_woken(["a"], 0.0)
+    (action,) = scene.kernel.done
+    assert isinstance(action, SetLimit)
+    assert action.grant_to_bytes == GRANT + 22 * MIB
+    assert scene.watch.free_bytes == 78 * MIB
+    assert scene.kinds() == ["raised"]
+    scene.kernel.reads.clear()
+    scene.watch.raise_woken(["a"], 0.0)
+    assert len(scene.kernel.done) == 1, "it is within its grant again"
+
+
+def test_the_woken_is_read_before_all_others(scene: Scene) -> None:
+    """A raise costs at most seven reads, however many guests there are: the others are looked at afterwards."""
+    scene.watch.free_bytes = 100 * MIB
+    scene.kernel.charge("a", vmm=GRANT + 6 * MIB)
+    scene.kernel.reads.clear()
+    scene.watch.raise_woken(["a"], 0.0)
+    assert scene.kernel.done
+    assert all("/b/" not in path for path in scene.kernel.reads)
+    assert len(scene.kernel.reads) <= 7
+
+
+def test_nothing_is_raised_without_a_loan_or_beyond_a_cap(scene: Scene) -> None:
+    """Room that was not lent is the agent's, and a capped guest gets no more than its cap."""
+    scene.kernel.charge("a", vmm=GRANT + 6 * MIB)
+    scene.watch.look()
+    assert scene.kinds() == ["over"]
+    scene.watch.free_bytes = 100 * MIB
+    scene.watch.set_guest(replace(scene.watch.guests["a"].op, cap_bytes=GRANT))
+    scene.watch.look()
+    assert scene.kernel.done == []
+
+
+def test_a_refused_raise_costs_no_loan(scene: Scene) -> None:
+    """A write the kernel refuses leaves numbers and loan as they were, and is told."""
+    scene.watch.free_bytes = 100 * MIB
+    scene.kernel.charge("a", vmm=GRANT + 6 * MIB)
+    scene.kernel.refuse = True
+    scene.watch.raise_woken(["a"], 0.0)
+    assert scene.watch.free_bytes == 100 * MIB
+    assert scene.watch.guests["a"].op.grant_bytes == GRANT
+    assert scene.kinds() == ["error"]
