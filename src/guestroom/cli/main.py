@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adopt": ("guestroom.cli.adopt:adopt", "Take a QEMU that runs already under care."),
     "release": ("guestroom.cli.release:release", "Let a guest go from guestroom's care."),
     "ps": ("guestroom.cli.ps:ps", "List the guests under care."),
+    "explain": ("guestroom.cli.explain:explain", "Where every charged byte of a guest is, by part."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),
     "events": ("guestroom.cli.events:events", "What was decided and what happened."),
     "doctor": ("guestroom.cli.doctor:doctor", "Check whether this host is fit for guestroom."),

@@ -1,0 +1,105 @@
+"""A name for each anonymous mapping of a QEMU: what it is by the marks it carries, its size, and its neighbour.
+
+Marks were checked on glibc 2.36, Linux 6.18 and QEMU 7.2: ``dc`` is a RAM block (``MADV_DONTFORK``), ``nr`` a malloc
+arena (mapped with ``MAP_NORESERVE``), ``nh`` a thread's stack (``MADV_NOHUGEPAGE``, nptl/allocatestack.c), executable
+without a file the TCG code buffer. Sizes that the configuration foretells (the kernel's image that ``-kernel`` loads,
+qcow2 caches) come as hints. The kernel merges neighbours with equal marks, so a mapping may hold several things: it
+is named after what its size shows, and by its size where nothing does. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from guestroom.attribute.smaps import Vma
+from guestroom.units import MIB, PAGE_BYTES, format_bytes
+
+COROUTINE_STACK_BYTES = MIB
+"""``COROUTINE_STACK_SIZE``, include/qemu/coroutine_int.h; one guard page below it (util/oslib-posix.c)."""
+ROUNDING_BYTES = 64 * 1024
+"""A foretold size is met within this: glibc adds a header and rounds to pages, QEMU aligns or cuts a header off."""
+LARGE_BYTES = 128 * 1024
+"""From here on glibc maps an allocation apart (``M_MMAP_THRESHOLD``, malloc(3))."""
+
+_NO_BLOCKS: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the guest's description foretells."""
+
+    blocks: Mapping[int, str] = field(default_factory=lambda: _NO_BLOCKS)
+    """RAM blocks that are not guest RAM, by size: their names."""
+    sizes: Mapping[int, str] = field(default_factory=lambda: _NO_BLOCKS)
+    """Allocations that are expected, by size: their names."""
+    cluster_bytes: int | None = None
+    """Largest cluster of its qcow2 images: requests in flight hold buffers of that size."""
+    cache_bytes: int = 0
+    """What the L2 and refcount caches of its qcow2 images may hold together."""
+
+
+BLOCK_NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        256 * 1024: "firmware",
+        128 * 1024: "firmware tables",
+        2 * MIB: "ACPI tables",
+        16 * MIB: "video memory",
+        64 * MIB: "video memory",
+        64 * 1024: "ROMs",
+        4096: "ACPI loader",
+    }
+)
+"""RAM blocks of QEMU 7.2's x86 machines by size (HMP ``info ramblock``): ``pc.bios`` 256 KiB, ``pc.rom`` 128 KiB,
+``/rom@etc/acpi/tables`` 2 MiB (128 KiB in use), ``vga.vram`` 16 MiB (qxl 64), option ROMs 64 KiB."""
+
+
+def name_of(vma: Vma, before: Vma | None, hints: Hints) -> tuple[str, str]:
+    """Name of an anonymous mapping, and what told it. ``before`` is the mapping at the next lower addresses."""
+    named = _by_mark(vma, hints)
+    if named is not None:
+        return named
+    for size, name in hints.sizes.items():
+        if abs(vma.size_bytes - size) <= ROUNDING_BYTES:
+            return name, f"a map of {format_bytes(vma.size_bytes)}, as its configuration foretells"
+    if _is_coroutine(vma, before):
+        return "coroutine stacks", "1 MiB above a guard page"
+    if vma.size_bytes >= LARGE_BYTES:
+        if hints.cluster_bytes is not None and vma.size_bytes >= hints.cluster_bytes:
+            caches = format_bytes(hints.cache_bytes)
+            why = (
+                f"maps of at least one cluster ({format_bytes(hints.cluster_bytes)}); the caches hold at most {caches}"
+            )
+            return "qcow2 caches and requests in flight", why
+        return "large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more, apart from the heap"
+    return "small maps", "anonymous maps without a mark"
+
+
+def _by_mark(vma: Vma, hints: Hints) -> tuple[str, str] | None:
+    if vma.ram_block:
+        name = hints.blocks.get(vma.size_bytes) or BLOCK_NAMES.get(vma.size_bytes)
+        if name is None:
+            return f"RAM block of {format_bytes(vma.size_bytes)}", "VmFlag dc, no guest RAM"
+        return f"RAM block: {name}", f"VmFlag dc, {format_bytes(vma.size_bytes)}"
+    if vma.name == "[heap]":
+        return "heap", "[heap]"
+    if vma.name.startswith("[stack"):
+        return "thread stacks", vma.name
+    if vma.name.startswith("/"):
+        return "private pages of programs and libraries", "changed pages of file mappings (relocations, data)"
+    if vma.name.startswith("["):
+        return vma.name, "named by the kernel"
+    if vma.executable:
+        return "TCG code buffer", "executable, no file"
+    if "nr" in vma.flags:
+        return "malloc arenas", "VmFlag nr"
+    if "nh" in vma.flags:
+        return "thread stacks", "VmFlag nh"
+    return None
+
+
+def _is_coroutine(vma: Vma, before: Vma | None) -> bool:
+    if before is None or vma.size_bytes != COROUTINE_STACK_BYTES:
+        return False
+    return before.end == vma.start and before.size_bytes == PAGE_BYTES and before.perms.startswith("---")
