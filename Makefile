@@ -29,7 +29,8 @@ format: setup ## rewrite the sources in the house's format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: setup ## benchmarks, each with its baseline in the same run
+bench: setup ## benchmarks, each with its baseline in the same run, and their report (benchmarks/REPORT.md)
+	@$(VENV_PYTHON) -m pip install -q 'matplotlib>=3.8' || echo "no matplotlib: the report gets no plot"
 	@$(VENV_PYTHON) -m benchmarks
 
 lock: setup ## renew requirements/dev.txt (needs uv)

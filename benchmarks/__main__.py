@@ -1,4 +1,12 @@
-"""Runs the benchmarks, prints a table each, writes JSON where asked."""
+"""Runs the benchmarks, prints a table each, keeps their results, writes the report.
+
+    python -m benchmarks                     all of them, then the report
+    python -m benchmarks room [--fresh]      those of room before the wall, then the report; about 12 minutes
+    python -m benchmarks report              only the report, from what was kept
+
+What has a result already is not run again by ``room`` unless ``--fresh``: a run that was cut short goes on where it
+was.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +17,13 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import divide, run, start, sweep
+from benchmarks import alarm, bursts, divide, limits, report, run, start, sweep, thousand
 from benchmarks.series import Row, table
+from guestroom.errors import GuestroomError
 
 
 def _divide(rounds: int) -> list[Row]:
@@ -26,7 +36,14 @@ SERIES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "run": ("guestroom run beside a bare start of the same argv (goal: at most 50 ms over it)", run.measure),
     "sweep": ("one look at a guest, beside a bare read of the same files", sweep.measure),
     "divide": ("divide beside the textbook way (goal: 10,000 guests in 10 ms)", _divide),
+    "thousand": ("a pass over 1,000 guests beside bare reads; the agent with them", lambda rounds: thousand.measure()),
+    "alarm": ("alarm to raised limit, 100 guests under care (goal: p99 1 ms)", lambda rounds: alarm.measure()),
+    "bursts": ("a gibibyte a second, one guest and two (goal: no wall hit)", lambda rounds: bursts.measure()),
+    "limits": ("1,000 limit changes on live guests, v1 (goal: nobody killed)", lambda rounds: limits.measure()),
+    "limits-v2": ("the same on a booted v2 kernel", lambda rounds: limits.measure_v2()),
 }
+ROOM = ("thousand", "alarm", "bursts", "limits", "limits-v2")
+"""What the report is made of."""
 
 
 def machine() -> dict[str, object]:
@@ -43,24 +60,48 @@ def machine() -> dict[str, object]:
     }
 
 
+def one(name: str, rounds: int) -> dict[str, object] | None:
+    """Run a benchmark and keep its result; None where it failed, which does not stop the others."""
+    title, measure = SERIES[name]
+    print(f"\n{name}: {title}", flush=True)
+    on, began_s = machine(), time.monotonic()
+    try:
+        rows = measure(rounds)
+    except SystemExit as error:
+        print(f"FAILED: {error}", flush=True)
+        return None
+    except (GuestroomError, OSError, subprocess.SubprocessError, AssertionError, LookupError, ValueError):
+        # One that fails must not take the others' figures with it; the exit code tells.
+        traceback.print_exc()
+        return None
+    print(table([{key: value for key, value in row.items() if key != "samples_ms"} for row in rows]), flush=True)
+    result: dict[str, object] = {"machine": on, "took_s": round(time.monotonic() - began_s), "rows": rows}
+    if name in ROOM:
+        report.RESULTS.mkdir(exist_ok=True)
+        (report.RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
 def main() -> int:
-    """Everything, or what ``--only`` names."""
+    """Everything, or what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks with their baselines.")
-    parser.add_argument("--only", nargs="+", choices=SERIES, default=list(SERIES))
-    parser.add_argument("--rounds", type=int, default=15, help="how often each is measured [15]")
+    parser.add_argument("what", nargs="?", choices=("all", "room", "report"), default="all")
+    parser.add_argument("--only", nargs="+", choices=SERIES, help="just these")
+    parser.add_argument("--fresh", action="store_true", help="room: also what has a result already")
+    parser.add_argument("--rounds", type=int, default=15, help="how often each short one is measured [15]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all series there")
     options = parser.parse_args()
-    result: dict[str, object] = {"machine": machine()}
-    print(json.dumps(result["machine"]))
-    for name in options.only:
-        title, measure = SERIES[name]
-        print(f"\n{name}: {title}", flush=True)
-        rows = measure(options.rounds)
-        print(table(rows), flush=True)
-        result[name] = rows
+    names = list(options.only or (SERIES if options.what == "all" else ROOM))
+    if options.what == "room" and not options.fresh and not options.only:
+        names = [name for name in names if not (report.RESULTS / f"{name}.json").exists()]
+    results: dict[str, object] = {"machine": machine()}
+    if options.what != "report":
+        print(json.dumps(results["machine"]))
+        results |= {name: one(name, options.rounds) for name in names}
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    return 0
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"\n{report.write()}")
+    return 1 if None in results.values() else 0
 
 
 if __name__ == "__main__":
