@@ -74,7 +74,7 @@ def _alarm(rows: Mapping[str, Rows]) -> str:
         "by another process on the same threshold, of higher real-time priority; the end is the return of "
         "the write. Its own wake "
         "can't be stamped by itself, so what the kernel takes to wake such a process is measured in the same run and "
-        "may be added in full (last column but one). Goal: p99 at most 1 ms.\n\n"
+        "may be added in full (`p99 with wake`). Goal: p99 at most 1 ms.\n\n"
     )
     columns = {
         "hogs": "CPU hogs",
