@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("tests.integration.alarm_cases")
+
 # Hypothesis' limits on time measure how busy the machine is. `make test` draws the same examples each time
 # (profile "steady"); pytest by hand draws new ones, and prints how to draw a failing one again.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

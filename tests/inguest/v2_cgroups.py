@@ -62,6 +62,31 @@ class Lab:
         """Processes the OOM killer took in a guest so far."""
         return events(self.read(name, "memory.events"))["oom_kill"]
 
+    def usage(self, name: str) -> int:
+        """Everything charged to a guest."""
+        return self.number(name, "memory.current")
+
+    def stands_still(self, name: str) -> bool:
+        """Whether all of a guest is frozen."""
+        return "frozen 1" in self.read(name, "cgroup.events")
+
+    def times_at_limit(self, name: str) -> int:
+        """How often a guest (or ``""``: the wall) met its own limit."""
+        return events(self.read(name, "memory.events.local"))["max"]
+
+    def lost(self, name: str) -> bool:
+        """Whether anything of a guest was killed."""
+        return self.kills(name) > 0
+
+    def left_alone(self, name: str) -> bool:
+        """Whether a guest (or ``""``: the wall) has no brake and no wire, as without an agent."""
+        parts = ("", "vmm/") if name else ("",)
+        return all(self.read(name, f"{part}memory.high") == "max" for part in parts)
+
+    def thaw_foreign(self, name: str) -> None:
+        """Thaw a guest behind the alarm's back."""
+        assert thaw(self.files, self.layout, name).ok
+
     def clean(self) -> None:
         """End the helpers and remove every cgroup."""
         with contextlib.suppress(FileNotFoundError):

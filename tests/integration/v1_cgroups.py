@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from guestroom.apply import SystemClock, move, remove_guest, set_up_wall
+from guestroom.apply import KernelApplier, SystemClock, move, remove_guest, set_up_wall
 from guestroom.kernelfs import KernelFiles
 from guestroom.layout import Layout
 
@@ -134,6 +134,35 @@ class Lab:
     def frozen(self, name: str) -> str:
         """State of a guest's freezer."""
         return self.files.read(f"{self.layout.freezer_of(name)}/freezer.state").strip()
+
+    @property
+    def applier(self) -> KernelApplier:
+        """The applier of this version."""
+        return KernelApplier(self.files, self.layout, self.clock)
+
+    def usage(self, name: str) -> int:
+        """Everything charged to a guest."""
+        return int(self.read(name, "memory.usage_in_bytes"))
+
+    def stands_still(self, name: str) -> bool:
+        """Whether all of a guest is frozen."""
+        return self.frozen(name) == "FROZEN"
+
+    def times_at_limit(self, name: str) -> int:
+        """How often a guest (or ``""``: the wall) met its limit."""
+        return int(self.read(name, "memory.failcnt"))
+
+    def lost(self, name: str) -> bool:
+        """Whether a guest sleeps at its limit."""
+        return "under_oom 0" not in self.read(name, "memory.oom_control")
+
+    def left_alone(self, name: str) -> bool:
+        """Whether its OOM killer is on, as without an agent."""
+        return "oom_kill_disable 0" in self.read(name, "memory.oom_control")
+
+    def thaw_foreign(self, name: str) -> None:
+        """Thaw a guest behind the alarm's back."""
+        self.files.write(f"{self.layout.freezer_of(name)}/freezer.state", "THAWED")
 
     def clean(self) -> None:
         """End the helpers and remove every cgroup."""
