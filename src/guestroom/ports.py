@@ -188,6 +188,10 @@ class Machine(Protocol):
         """Begin a new window of the kernel's own peak."""
         ...
 
+    def oom_kills(self, name: str) -> int | None:
+        """Processes the kernel killed in a guest because its limit was met; None where that is not known."""
+        ...
+
     def limit_swap(self, name: str, swap_bytes: int | None, zswap_bytes: int | None) -> None:
         """Limit how much of a guest may be swapped out, and how much of that compressed; None: left to the kernel.
 

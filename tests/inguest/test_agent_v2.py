@@ -171,6 +171,9 @@ def test_the_story_on_v2() -> None:
         host.set_limit("A", (RAM_MIB + 400) * MIB)
         assert until(lambda: a.process.poll() is not None, 20), "the naive write did not kill"
         assert kills(host) > 0
+        hit = host.wait_for("wall_hit", "A", timeout_s=20)
+        assert hit["numbers"]["killed"] > 0
+        assert hit["numbers"]["walls_hit"] == 1
 
 
 @pytest.mark.timeout(400)
@@ -219,6 +222,12 @@ def test_growing_guest_takes_room_and_is_held_before_the_wall() -> None:
         assert until(lambda: running(host, "A")() and running(host, "B")())
         b.grow(150 * MIB, "own", timeout_s=120)
         grant = host.ps()["A"]["grant_bytes"]
+        # It grows over its share, within the headroom: what B leaves unused comes to it, and nobody is held.
+        a.grow(grant + 48 * MIB - from_files(host, "A"), "more", timeout_s=120)
+        assert until(lambda: host.ps()["A"]["grant_bytes"] >= from_files(host, "A"), 30), "it was given no room"
+        assert not host.events("held")
+        assert alive(a)
+        assert alive(b)
         stop = threading.Event()
 
         def grow() -> None:
@@ -240,6 +249,12 @@ def test_growing_guest_takes_room_and_is_held_before_the_wall() -> None:
         wall = host.files.read(f"{host.layout.memory}/memory.events.local")
         assert events(wall)["max"] == events(wall)["oom_kill"] == 0, "it met the wall"
         assert events(host.files.read(f"{host.layout.guest('A')}/memory.events.local"))["max"] == 0, "it met its limit"
+        numbers = held["numbers"]
+        assert 0 < numbers["headroom_left_bytes"] <= numbers["guard_bytes"] == 64 * MIB
+        assert numbers["over_bytes"] > 0
+        parts = [numbers[f"{part}_bytes"] for part in ("anon", "shmem", "kernel", "cache")]
+        charged = host.figure(host.layout.vmm("A"), "memory.current")
+        assert abs(sum(parts) - charged) < 4 * MIB, f"{parts} are not the {charged} it stands still with"
         assert row["grant_bytes"] > grant, "it got nothing of what B left unused"
         assert alive(b)
         b.stop()

@@ -58,6 +58,7 @@ class Endings:
         async with room.lock:
             if room.cares.get(name) is not care or care.recreation is not None:
                 return
+            await self._look_why(care)
             await room.retire(care, "ended")
             grant = care.record.grant_bytes
             deps.event(
@@ -65,6 +66,20 @@ class Endings:
             )
             await room.divide_again(f"{name} ended")
         care.send({"event": "ended", "name": name})
+
+    async def _look_why(self, care: Care) -> None:
+        """Being killed at a limit is a wall hit too, and on v2, where nobody waits at one, the only kind (P5)."""
+        kills = await self.deps.kernel(self.deps.machine.oom_kills, care.name)
+        if not kills:
+            return
+        self.room.walls_hit += 1
+        limit = care.record.limit_bytes
+        self.deps.event(
+            "wall_hit",
+            care.name,
+            f"{care.name} was killed by the kernel at a limit; its own is {format_bytes(limit)}",
+            {"limit_bytes": limit, "killed": kills, "walls_hit": self.room.walls_hit},
+        )
 
     async def drain(self, care: Care) -> None:
         """Wait until no process is left in its cgroup; helpers that outlive their QEMU are told to end."""

@@ -167,7 +167,8 @@ class Keeper:
         care = self.room.cares.get(str(name))
         if kind in ("held", "let_go") and care is not None:
             care.hold(held=kind == "held", now_s=self.deps.clock.monotonic())
-            self.deps.event(kind, care.name, _hold_message(kind, care, news), news)
+            parts = await self._parts(care) if kind == "held" else {}
+            self.deps.event(kind, care.name, _hold_message(kind, care, news), {**news, **parts})
             self.room.note(care)
         elif kind == "thawed" and care is not None:
             care.hold(held=False, now_s=self.deps.clock.monotonic())
@@ -185,6 +186,19 @@ class Keeper:
             self.room.tune_guard()
         elif kind == "error":
             self.deps.event("alarm_error", str(name) if name else None, str(news.get("message")), news)
+
+    async def _parts(self, care: Care) -> dict[str, int | None]:
+        """What a held guest's charges since it was continued consist of; empty where that can't be read any more."""
+        try:
+            found = await self.deps.kernel(self.deps.observer.cgroup, self.deps.layout.vmm(care.name))
+        except HostError:
+            return {}
+        return {
+            "anon_bytes": found.anon_bytes,
+            "shmem_bytes": found.shmem_bytes,
+            "kernel_bytes": found.kernel_bytes,
+            "cache_bytes": found.file_bytes,
+        }
 
     # --- showing ---------------------------------------------------------------------------------------
 

@@ -189,6 +189,10 @@ class ElsewhereMachine(KernelMachine):
         if name not in self._places:
             super().reset_peak(name, part)
 
+    def oom_kills(self, name: str) -> int | None:
+        """Not known of an adopted guest: its cgroup may have had others before."""
+        return None if name in self._places else super().oom_kills(name)
+
     def killers(self, names: Sequence[str], *, enabled: bool, wall: bool = True) -> None:
         """Switch the OOM killers; "on" means for an adopted guest what it was before. Raises ``HostError``."""
         super().killers([name for name in names if name not in self._places], enabled=enabled, wall=wall)

@@ -127,6 +127,13 @@ class KernelMachine:
         if not report.ok:
             raise HostError(f"the kernel's peak was not reset: {report.detail}", where=report.path)
 
+    def oom_kills(self, name: str) -> int | None:
+        """Processes the OOM killer took in a guest; None where it is gone or not counted."""
+        try:
+            return self._cgroups.read_oom_kills(self._files, self._layout.guest(name))
+        except HostError:
+            return None
+
     def limit_swap(self, name: str, swap_bytes: int | None, zswap_bytes: int | None) -> None:
         """Limit a guest's swap. Raises ``HostError`` where this kernel can't."""
         report = limit_swap(
