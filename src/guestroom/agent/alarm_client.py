@@ -26,6 +26,8 @@ _END_S = 0.5
 _PING_S = 1.0
 _DEAF_PINGS = 3
 """So many pings without any word from it, while this process itself runs: it is stuck."""
+_START_PINGS = 30
+"""The same until its first word: a slow machine imports for ten seconds and more (seen emulated)."""
 _AGAIN_S = (0.0, 0.1, 0.5, 1.0, 5.0)
 """Waits before starting it again, the last one for all later times; reset once it is ready."""
 
@@ -265,7 +267,7 @@ class AlarmClient:
         self._unheard = 0
         while True:
             await asyncio.sleep(_PING_S)
-            if self._unheard >= _DEAF_PINGS:
+            if self._unheard >= (_DEAF_PINGS if self._ready.is_set() else _START_PINGS):
                 message = f"the alarm process (pid {process.pid}) has not answered for {self._unheard} s: it is ended"
                 self._events.put_nowait({"event": "error", "name": None, "message": message})
                 with contextlib.suppress(ProcessLookupError):
