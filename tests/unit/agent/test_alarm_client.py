@@ -126,3 +126,27 @@ def test_sending_while_it_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         client.guest("after", 1, 1, 1, 1)
 
     run(work)
+
+
+_SLOW = """
+import json, sys, time
+time.sleep(0.4)
+print(json.dumps({"event": "ready", "scheduler": "other"}), flush=True)
+for line in sys.stdin:
+    pass
+"""
+
+
+def test_slow_start_is_waited_for_and_a_deaf_process_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Until its first word it has ten times the patience; after that three unanswered pings end it."""
+    monkeypatch.setattr("guestroom.agent.alarm_client._PING_S", 0.05)
+
+    async def work() -> None:
+        client = await made(monkeypatch, _SLOW, tmp_path)
+        pid = client.pid
+        assert client.scheduler == "other", "it was ended before it said a word"
+        news = await next_of(client, "error")
+        assert f"(pid {pid}) has not answered" in str(news["message"])
+        await client.stop()
+
+    run(work)
