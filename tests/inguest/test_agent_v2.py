@@ -25,6 +25,7 @@ SETTINGS = """
 reserve = "800MiB"
 headroom = "0"
 guard = "0"
+swap = "64MiB"
 [sizing]
 policy = "eve"
 cap = "600MiB"
@@ -129,6 +130,7 @@ def test_the_story_on_v2() -> None:
         assert alive(a)
         assert host.ps()["A"]["grant_bytes"] == 600 * MIB
         assert host.figure(layout.guest("A"), "memory.max") == (RAM_MIB + 600) * MIB
+        assert host.figure(layout.guest("A"), "memory.swap.max") == 64 * MIB
         pid = host.ps()["A"]["pid"]
         assert host.files.read(f"{layout.vmm('A')}/cgroup.procs").split() == [str(pid)]
         ram_before = host.figure(layout.ram("A"), "memory.current")

@@ -12,6 +12,7 @@ from tests.inguest.v2_cgroups import KILLED, MIB, Helper, Lab, ended_by, events,
 from guestroom.actions import Hold, LetGo, MakeGuest, OutcomeKind, SetLimit, SetWall
 from guestroom.apply import (
     drop_cache,
+    limit_swap,
     make_applier,
     oom_killers,
     protect_ram,
@@ -225,6 +226,20 @@ def test_answers_of_the_kernel(lab: Lab) -> None:
     assert (outcome.kind, outcome.found_bytes) == (OutcomeKind.INVALID, 200 * MIB)
     outcome = lab.applier.carry_out(limit((1 << 63) - 1))
     assert (outcome.kind, outcome.found_bytes) == (OutcomeKind.READ_BACK, UNLIMITED)
+
+
+def test_swap_is_limited_where_this_kernel_can(lab: Lab) -> None:
+    """A guest's swap and zswap get their limits; RAM has none to swap; a file the kernel lacks is told by its name."""
+    assert lab.applier.carry_out(make()).ok
+    report = limit_swap(lab.files, lab.layout, "a", lab.clock, swap_bytes=64 * MIB, zswap_bytes=16 * MIB)
+    print(f"\n{report}")
+    for file, size_bytes in (("memory.swap.max", 64 * MIB), ("memory.zswap.max", 16 * MIB)):
+        if Path(f"{lab.layout.guest('a')}/{file}").exists():
+            assert lab.number("a", file) == size_bytes
+            assert file not in report.detail
+        else:
+            assert file in report.detail
+    assert lab.read("a", "ram/memory.swap.max") == "0"
 
 
 # --- holding -------------------------------------------------------------------------------------------------
