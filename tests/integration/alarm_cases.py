@@ -34,7 +34,7 @@ GUARD = 96 * MIB
 LIMIT = GRANT + HEADROOM
 """The lab's guests have no RAM: their limit is grant + headroom."""
 WALL = 2 * GRANT + HEADROOM
-PACE = 8.0 if os.environ.get("GUESTROOM_INGUEST") == "1" else 1.0
+PACE = 4.0 if os.environ.get("GUESTROOM_INGUEST") == "1" else 1.0
 """How much longer than on a usual machine everything may take: the v2 kernel runs emulated."""
 
 
@@ -138,7 +138,7 @@ async def alarmed(lab: AlarmLab, *, agent_lost_s: float = 30.0, ram_bytes: int =
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
     """Run a test's coroutine."""
-    asyncio.run(asyncio.wait_for(work(), 60 * PACE))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), 30 * PACE))  # type: ignore[arg-type]
 
 
 def until(condition: Callable[[], object], timeout_s: float = 5.0) -> bool:
