@@ -28,6 +28,7 @@ MOST_VCPUS = 65_536
 @click.option("--max-vcpus", type=click.IntRange(1, MOST_VCPUS), help="vCPUs it may grow to.")
 @click.option("--name", help="The guest's name: its settings in --config apply.")
 @click.option("--readconfig", metavar="FILE", help="Describe the guest by a QEMU -readconfig file ('-': stdin).")
+@click.option("--libvirt", metavar="FILE", help="Describe the guest by libvirt's domain XML ('-': stdin).")
 @click.option("--policy", "chosen", multiple=True, metavar="NAME", help="Only this policy, with all parts; repeatable.")
 @click.option("--config", metavar="FILE", help="Settings file: its fixed overheads come before any estimate.")
 @json_option
@@ -38,6 +39,7 @@ def size(
     max_vcpus: int | None,
     name: str | None,
     readconfig: str | None,
+    libvirt: str | None,
     chosen: tuple[str, ...],
     config: str | None,
     as_json: bool,
@@ -45,13 +47,15 @@ def size(
 ) -> None:
     """How much memory a guest needs beside its RAM, by policy and part.
 
-    Describe the guest by --ram and --vcpus, by a -readconfig file, or by its QEMU command line after --.
+    Describe the guest by --ram and --vcpus, by a -readconfig file, by libvirt's domain XML (virsh dumpxml), or by its
+    QEMU command line after --.
     """
     names = tuple(dict.fromkeys(_at("--policy", check_policy, policy) for policy in chosen))
-    guest = _overridden(_described(argv, readconfig), ram, vcpus, max_vcpus, name)
-    if guest.ram_bytes is None and not argv and readconfig is None:
+    guest = _overridden(_described(argv, readconfig, libvirt), ram, vcpus, max_vcpus, name)
+    if guest.ram_bytes is None and not argv and readconfig is None and libvirt is None:
         raise UsageError(
-            "no guest is described", hint="give --ram, --readconfig FILE, or its QEMU command line after --"
+            "no guest is described",
+            hint="give --ram, --readconfig FILE, --libvirt FILE, or its QEMU command line after --",
         )
     estimates = (*_settings(guest, config), *(estimate(guest, policy) for policy in names or policies()))
     if as_json:
@@ -62,20 +66,24 @@ def size(
         _print_warnings(guest, estimates)
 
 
-def _described(argv: Sequence[str], readconfig: str | None) -> Guest:
+def _described(argv: Sequence[str], readconfig: str | None, libvirt: str | None) -> Guest:
     """The guest as its description says; an empty one where there is none."""
     if argv and readconfig is not None:
         raise UsageError("both --readconfig and a QEMU command line are given", hint="put -readconfig into the latter")
-    if not argv and readconfig is None:
+    if libvirt is not None and (argv or readconfig is not None):
+        raise UsageError("--libvirt and another description are given", hint="describe one guest in one way")
+    if not argv and readconfig is None and libvirt is None:
         return Guest()
     from guestroom import describe  # its parsers are not needed for --ram
 
     if readconfig is not None:
-        return _readconfig(describe.from_readconfig, readconfig)
+        return _of_file(describe.from_readconfig, readconfig)
+    if libvirt is not None:
+        return _of_file(describe.from_libvirt, libvirt)
     return describe.from_qemu_argv(list(argv), read_file=read_text)
 
 
-def _readconfig(parse: Callable[[str], Guest], path: str) -> Guest:
+def _of_file(parse: Callable[[str], Guest], path: str) -> Guest:
     """The guest of one file; the parser knows only lines, so an error's place becomes file:line here."""
     text, name = read_text(path), STDIN if path == "-" else path
     try:

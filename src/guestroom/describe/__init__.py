@@ -1,4 +1,4 @@
-"""A ``Guest`` from whatever describes one: QEMU command lines and QEMU configuration files.
+"""A ``Guest`` from whatever describes one: QEMU command lines, QEMU configuration files, libvirt domains.
 
 One file per format; all of them fill in the same ``Guest``. ``split`` rewrites a command line so that its RAM
 can be accounted apart, ``burst`` says how much memory a guest can take at once. Nothing here opens a file
@@ -14,12 +14,21 @@ from collections.abc import Callable, Sequence
 
 from guestroom.describe.build import guest_from
 from guestroom.describe.burst import burst_bytes, burst_reason
+from guestroom.describe.libvirt import from_libvirt
 from guestroom.describe.qemu_argv import settings_from_argv
 from guestroom.describe.readconfig import settings_from_text
 from guestroom.describe.split import PreparedArgv, prepare
 from guestroom.guest import Guest
 
-__all__ = ["PreparedArgv", "burst_bytes", "burst_reason", "from_qemu_argv", "from_readconfig", "prepare"]
+__all__ = [
+    "PreparedArgv",
+    "burst_bytes",
+    "burst_reason",
+    "from_libvirt",
+    "from_qemu_argv",
+    "from_readconfig",
+    "prepare",
+]
 
 
 def from_qemu_argv(argv: Sequence[str], *, read_file: Callable[[str], str] | None = None) -> Guest:

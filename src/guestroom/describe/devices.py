@@ -15,11 +15,11 @@ from guestroom.guest import Nic, Passthrough, Video
 from guestroom.units import MIB
 
 _NIC_DRIVERS = re.compile(
-    r"virtio-net|vhost-vdpa|e1000|i8255|i82551|i82557|i82558|i82559|i82562|i82801|igb|ne2k_|pcnet|rtl8139|tulip|usb-net|vmxnet3"
+    r"virtio-net|vhost-vdpa|e1000|i8255|i82551|i82557|i82558|i82559|i82562|i82801\Z|igb|ne2k_|pcnet|rtl8139|tulip|usb-net|vmxnet3"
 )
 _VIDEO_DRIVERS = re.compile(
     r"(?:VGA|secondary-vga|isa-vga|(?:isa-)?cirrus-vga|vmware-svga|qxl(?:-vga)?|ati-vga|bochs-display|ramfb"
-    r"|virtio-vga(?:-gl|-rutabaga)?|virtio-gpu(?:-gl|-rutabaga)?(?:-pci|-device)|vhost-user-(?:vga|gpu(?:-pci)?))\Z"
+    r"|virtio-vga(?:-gl|-rutabaga)?|virtio-gpu(?:-gl|-rutabaga)?(?:-pci|-device|-ccw)|vhost-user-(?:vga|gpu(?:-pci)?))\Z"
 )
 _NO_DEFAULT_VGA = re.compile(
     r"(?:VGA|isa-vga|(?:isa-)?cirrus-vga|vmware-svga|qxl-vga|virtio-vga(?:-gl)?|ati-vga|vhost-user-vga)\Z"

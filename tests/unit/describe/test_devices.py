@@ -122,3 +122,10 @@ def test_the_rest_is_counted() -> None:
     bare = described("-nodefaults")
     assert (bare.iothreads, bare.shares, bare.usb_controllers, bare.usb_devices) == (0, 0, 0, 0)
     assert (bare.tpm, bare.balloon) == (False, False)
+
+
+def test_a_bridge_is_no_card_and_a_channel_adapter_is_graphics() -> None:
+    """``i82801b11-bridge`` only sounds like Intel's cards, and ``virtio-gpu-ccw`` is s390's graphics adapter."""
+    guest = described("-nodefaults -device i82801b11-bridge,id=b -device i82801,id=n -device virtio-gpu-ccw,id=g")
+    assert [nic.id for nic in guest.nics] == ["n"]
+    assert [video.model for video in guest.videos] == ["virtio-gpu-ccw"]
