@@ -93,11 +93,16 @@ class Result:
 
 def fetch(folder: Path) -> Path:
     """The test data of Debian's libvirt source package. Raises ``CalledProcessError`` where it can't be had."""
-    lists = folder / "sources.list"
-    lists.write_text("deb-src http://deb.debian.org/debian bookworm main\n")
+    parts = folder / "sources.list.d"
+    parts.mkdir()
+    for path in [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.[ls]*")]:
+        if path.exists():
+            # This host's own archives, with their sources.
+            text = re.sub(r"(?m)^(Types: +)?deb(?=[ \n])", lambda found: f"{found[1] or ''}deb-src", path.read_text())
+            (parts / path.name).write_text(text)
     (folder / "lists" / "partial").mkdir(parents=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True)
-    places = {"Etc::sourcelist": lists, "Etc::sourceparts": "/dev/null", "State::lists": folder / "lists"}
+    places = {"Etc::sourcelist": "/dev/null", "Etc::sourceparts": parts, "State::lists": folder / "lists"}
     options = [word for key, value in places.items() for word in ("-o", f"Dir::{key}={value}")]
     options += ["-o", f"Dir::Cache={folder / 'cache'}"]
     for verb in (["update"], ["source", "--download-only", "libvirt"]):
