@@ -74,11 +74,11 @@ def one(name: str, rounds: int) -> dict[str, object] | None:
         # One that fails must not take the others' figures with it; the exit code tells.
         traceback.print_exc()
         return None
-    print(table([{key: value for key, value in row.items() if key != "samples_ms"} for row in rows]), flush=True)
     result: dict[str, object] = {"machine": on, "took_s": round(time.monotonic() - began_s), "rows": rows}
     if name in ROOM:
         report.RESULTS.mkdir(exist_ok=True)
         (report.RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(table([{key: value for key, value in row.items() if key != "samples_ms"} for row in rows]), flush=True)
     return result
 
 

@@ -35,8 +35,8 @@ def table(rows: Sequence[Row]) -> str:
     """Rows as aligned text under their columns."""
     if not rows:
         return "(nothing measured)"
-    columns = list(rows[0])
-    cells = [columns, *([f"{row[column]}" for column in columns] for row in rows)]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [columns, *([f"{row.get(column, '')}" for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
 

@@ -22,6 +22,8 @@ KEPT_NAMES = frozenset(
 """Files of a cgroup that are read again and again: opening one takes five times as long as reading it (measured)."""
 SHARE_OF_DESCRIPTORS = 0.6
 """What of the process's open-file limit may be spent on keeping files open."""
+MOST_KEPT = 512
+"""Beside those that are read together: more are not read again soon, and each costs a page in the kernel."""
 _WHOLE_BYTES = 1 << 14
 
 
@@ -98,8 +100,9 @@ class KeptFiles(KernelFiles):
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self._most = most if most is not None else int(_descriptors() * SHARE_OF_DESCRIPTORS)
+        self._most = most if most is not None else min(MOST_KEPT, int(_descriptors() * SHARE_OF_DESCRIPTORS))
         self._kept: dict[str, _Kept] = {}
+        self._many: dict[str, _Kept] = {}
         self._together: tuple[Sequence[str], list[_Kept]] = ((), [])
 
     def read(self, path: str) -> str:
@@ -114,22 +117,26 @@ class KeptFiles(KernelFiles):
         try:
             same, opened = self._together
             if same is not paths:
-                opened = [self._keep(path) for path in paths]
+                before = self._kept | self._many
+                self._many = {path: before.get(path) or _Kept(path) for path in paths}
+                opened = [self._many[path] for path in paths]
                 self._together = paths, opened
             pread = os.pread
             return [pread(kept.fd, _WHOLE_BYTES, 0) for kept in opened]
         except OSError:
-            self._together = (), []
+            self._together, self._many = ((), []), {}
         return [self._try(path) for path in paths]
 
     def forget(self, folder: str) -> None:
         """Close what is open of a folder and below: its cgroup is gone or no longer ours."""
         for path in [path for path in list(self._kept) if path.startswith(f"{folder}/")]:
             self._kept.pop(path, None)
+        if any(path.startswith(f"{folder}/") for path in self._many):
+            self._together, self._many = ((), []), {}
 
     def __len__(self) -> int:
         """Files that are open."""
-        return len(self._kept)
+        return len(self._kept) + len(self._many)
 
     def _raw(self, path: str) -> bytes:
         kept = self._kept.get(path)
@@ -159,7 +166,6 @@ class KeptFiles(KernelFiles):
 
     def _make_room(self) -> None:
         """The oldest are closed; who still needs one of them opens it again."""
-        self._together = (), []
         for old in list(self._kept)[: max(1, len(self._kept) // 4)]:
             self._kept.pop(old, None)
 

@@ -15,7 +15,7 @@ from guestroom.decide.trend import Point
 from guestroom.errors import GuestroomError
 from guestroom.facts import Accounting, OverheadReading
 
-TURN_SWEEPS = 30
+TURN_SWEEPS = 60
 """Every guest is looked at completely at least once in so many sweeps."""
 LEAST_LOOKED = 16
 """So many are each time; so on a host with no more than these, everybody is (a complete look takes half a millisecond,

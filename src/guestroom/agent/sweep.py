@@ -18,6 +18,7 @@ from guestroom.facts import GuestState
 from guestroom.units import MIB, format_bytes
 
 _BUDGET_S = 10.0
+_BUDGET_S_A_GUEST = 0.02
 """How often the host's side of the budget (other QEMUs, huge pages, limits above) is looked at between events."""
 
 
@@ -77,7 +78,7 @@ class Sweep:
         if room.unsettled:
             async with room.lock:
                 await room.divide_again("an earlier division could not be written down")
-        due = deps.clock.monotonic() - self._budget_s >= _BUDGET_S
+        due = deps.clock.monotonic() - self._budget_s >= max(_BUDGET_S, _BUDGET_S_A_GUEST * len(room.cares))
         if due or room.following.fresh:
             await self._follow()
         if due:
@@ -154,18 +155,20 @@ class Sweep:
     async def _follow(self) -> None:
         """The headroom follows what was seen since it was last divided."""
         room = self.room
-        async with room.lock:
+        async with room.lock.only_looking():
             if room.budget is not None and room.following.due(room.guests, room.budget):
+                await room.loan.recall()
                 await room.divide_again("the headroom follows what guests take at once")
 
     async def _check_budget(self) -> None:
         """Follow the host: another QEMU, a changed huge page pool or a limit above us change the budget."""
         room = self.room
-        async with room.lock:
+        async with room.lock.only_looking():
             host = await room.host()
             budget = room.make_budget(host)
             if room.budget is not None and _same(budget, room.budget):
                 return
+            await room.loan.recall()
             if budget.overcommitted_bytes > 0:
                 message = (
                     f"the host is overcommitted by {format_bytes(budget.overcommitted_bytes)}: no admissions and no "

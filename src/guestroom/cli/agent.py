@@ -19,6 +19,7 @@ from guestroom.api.app import build_app
 from guestroom.api.server import bind_socket, build_server
 from guestroom.apply.upkeep import SystemClock
 from guestroom.cli.client import DEFAULT_SOCKET
+from guestroom.cli.memory import few_arenas, trim
 from guestroom.cli.output import emit_json, json_option, one_line, place_option
 from guestroom.cli.wiring import build_deps, take_wall
 from guestroom.config import Settings
@@ -58,6 +59,7 @@ def agent(
     for option, path in (("--socket", socket_path), ("--state", state_dir)):
         if not path:
             raise UsageError(f"{option} is empty", hint="name a path, or leave it out")
+    few_arenas()
     settings = load_settings(config_path)
     if check:
         if as_json:
@@ -112,6 +114,9 @@ async def _serve(
     deps = build_deps(settings, layout, ledger, alarms, folder, log, os.environ.get("GUESTROOM_FAULT_AT"))
     keeper = Keeper(deps)
     await keeper.begin()
+    # Taking back a thousand guests needs much for a moment.
+    trim()
+    asyncio.get_running_loop().call_later(20.0, trim)
     server = build_server(build_app(keeper))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
