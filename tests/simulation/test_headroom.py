@@ -8,7 +8,6 @@ import pytest
 
 from guestroom import decide
 from guestroom.actions import Action, Outcome, OutcomeKind, SetLimit
-from guestroom.ports import Applier
 from guestroom.testing import Fate, SimGuest
 from guestroom.units import GIB, MIB
 
@@ -192,12 +191,16 @@ def test_the_alarm_measures_itself_and_the_guests() -> None:
 class Refusing:
     """The kernel, refusing to take anything from B."""
 
-    def __init__(self, inner: Applier) -> None:
-        self.inner = inner
+    def __init__(self, agent: SimAgent) -> None:
+        self.inner = agent.deps.applier
+        self.following = agent.keeper.room.following
+        self.shown: set[int] = set()
+        """The headroom that was shown at each step that took something from B."""
 
     def carry_out(self, action: Action) -> Outcome:
         """Do it, unless it takes from B."""
         if isinstance(action, SetLimit) and action.name == "B" and action.grant_to_bytes < action.grant_from_bytes:
+            self.shown.add(self.following.in_force_bytes)
             return Outcome(action, OutcomeKind.BUSY, "EBUSY", action.from_bytes)
         return self.inner.carry_out(action)
 
@@ -208,10 +211,11 @@ def test_a_headroom_that_could_not_be_made_is_not_told_to_be_there() -> None:
     async def history(agent: SimAgent) -> None:
         await agent.start("A")
         await agent.start("B")
-        agent.deps.applier = Refusing(agent.deps.applier)
+        agent.deps.applier = refusing = Refusing(agent)
         agent.keeper.room.following.saw(agent.keeper.room.cares["A"], 400 * MIB)
         await agent.rest(5.0)
         assert "step_failed" in kinds(agent)
+        assert refusing.shown == {128 * MIB}, "nor while it was tried"
         assert headroom(agent) == 128 * MIB
         sums_hold(agent)
         await agent.stop("B")

@@ -221,6 +221,11 @@ class Following:
 
     # --- showing ---------------------------------------------------------------------------------------
 
+    @property
+    def in_force_bytes(self) -> int:
+        """The headroom that is there: one that is being made room for is not there before its steps held."""
+        return self._told[0] if self._told is not None else self.given_bytes
+
     def view(self, budget: Budget) -> Follows:
         """What ``doctor`` and ``ps`` say of ``budget``'s headroom and guard."""
         want, fastest, reaction = self.wanted(), self.fastest(), self.reaction

@@ -222,7 +222,7 @@ class Keeper:
         """The host as ``/v1/host`` shows it."""
         room = self.room
         host, cares = await room.host(), list(room.cares.values())
-        budget = room.make_budget(host)
+        budget = room.make_budget(host, room.following.in_force_bytes)
         return host_row(host, budget, cares, room.walls_hit, room.following.view(budget))
 
 

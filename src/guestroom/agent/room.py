@@ -223,9 +223,10 @@ class Room:
             wall_from_bytes=self.wall_bytes,
         )
 
-    def make_budget(self, host: HostFacts) -> Budget:
-        """The budget of the host and the guests present now."""
-        budget = decide.budget(host, self.guests(), self.deps.settings, burst_bytes=self.burst_bytes())
+    def make_budget(self, host: HostFacts, burst_bytes: int | None = None) -> Budget:
+        """The budget of the host and the guests present now; ``burst_bytes`` in place of the headroom that is given."""
+        burst = self.burst_bytes() if burst_bytes is None else burst_bytes
+        budget = decide.budget(host, self.guests(), self.deps.settings, burst_bytes=burst)
         return self.following.guarded(budget)
 
     def granted_bytes(self) -> int:
