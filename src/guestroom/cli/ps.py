@@ -97,6 +97,6 @@ def follow_lines(host: dict[str, Any]) -> list[str]:
     lines = []
     for what in ("headroom", "guard"):
         why = str(host[f"{what}_because"])
-        if not why.startswith(("set", "the least there is")):
+        if not why.startswith(("set", "the least there is", "half of the headroom")):
             lines.append(f"{what} {size_cell(host[f'{what}_bytes'])}: {why}")
     return lines

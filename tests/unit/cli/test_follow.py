@@ -34,6 +34,7 @@ def test_ps_tells_what_is_more_than_the_least_and_not_set() -> None:
     """A line for a headroom that follows a guest; none for what the operator set or what is the least."""
     assert follow_lines(HOST) == ["headroom 512.0 MiB: web: 256 requests x 2.0 MiB"]
     assert follow_lines(HOST | {"headroom_because": "set; not set it would be 128.0 MiB (the least there is)"}) == []
+    assert len(follow_lines(HOST | {"guard_because": "half of the headroom; the least there is"})) == 1
     lines = follow_lines(HOST | {"guard_because": "9.0 GiB/s of web x 12.0 ms measured", "guard_bytes": 111 * MIB})
     assert lines[1] == "guard 111.0 MiB: 9.0 GiB/s of web x 12.0 ms measured"
 
