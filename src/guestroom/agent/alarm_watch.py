@@ -42,6 +42,9 @@ LATELY_S = 1.0
 AHEAD_S = 0.05
 """Room for so long is a step, at that speed: twenty raises a second are enough for anybody."""
 
+REPORT_S = 0.25
+"""What was measured is told at most so often."""
+
 Emit = Callable[[Mapping[str, object]], None]
 
 
@@ -92,6 +95,7 @@ class Watch:
         self.guests: dict[str, Watched] = {}
         self.freezing: dict[str, Freezing] = {}
         self.reaction = Reaction()
+        self._report_s = -math.inf
         self._eyes = eyes(files, layout)
         self._layout = layout
         self._applier = applier
@@ -164,11 +168,18 @@ class Watch:
         self.reaction.looks.append(self._clock.monotonic() - began_s)
 
     def report(self) -> None:
-        """Tell what was measured since it was last told: the answer's time, and how guests grow."""
+        """Tell what was measured since it was last told: the answer's time, and how guests grow.
+
+        Not at every look of a burst: the agent writes down what it hears.
+        """
+        now_s = self._clock.monotonic()
+        if now_s < self._report_s:
+            return
+        self._report_s = now_s + REPORT_S
         for guest in self.guests.values():
             if (growth := guest.climb.news(guest.op.name)) is not None:
                 self._emit(growth)
-        if (reaction := self.reaction.news(self._clock.monotonic())) is not None:
+        if (reaction := self.reaction.news(now_s)) is not None:
             self._emit(reaction)
 
     def raise_woken(self, names: Iterable[str], woke_s: float) -> None:

@@ -403,3 +403,17 @@ def test_a_refused_raise_costs_no_loan(scene: Scene) -> None:
     assert scene.watch.free_bytes == 100 * MIB
     assert scene.watch.guests["a"].op.grant_bytes == GRANT
     assert scene.kinds() == ["error"]
+
+
+def test_what_was_measured_is_told_now_and_then(scene: Scene) -> None:
+    """A burst seen in many looks is told in few lines, the largest in the end; the answer's time too."""
+    for step in range(1, 14):
+        scene.clock.sleep(0.05)
+        scene.kernel.charge("a", vmm=GRANT + step * 8 * MIB)
+        scene.look()
+        scene.watch.report()
+    grown = [news for news in scene.said if news["event"] == "growth"]
+    assert 1 <= len(grown) <= 3
+    assert grown[-1]["burst_bytes"] >= 64 * MIB
+    assert grown[-1]["growth_bytes_per_s"] == 160 * MIB
+    assert "reaction" in scene.kinds()
