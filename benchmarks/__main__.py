@@ -4,8 +4,8 @@
     python -m benchmarks room [--fresh]      those of room before the wall, then the report; about 12 minutes
     python -m benchmarks report              only the report, from what was kept
 
-What has a result already is not run again by ``room`` unless ``--fresh``: a run that was cut short goes on where it
-was.
+What has a result already is not run again by ``room`` unless ``--fresh``. A run that was cut short goes on where it was
+with ``room`` alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,10 @@ def one(name: str, rounds: int) -> dict[str, object] | None:
     return result
 
 
+def _end(number: int, _: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def main() -> int:
     """Everything, or what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks with their baselines.")
@@ -91,7 +96,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15, help="how often each short one is measured [15]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all series there")
     options = parser.parse_args()
+    # Whoever ends it early finds no guests, hogs or cgroups left behind.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
     names = list(options.only or (SERIES if options.what == "all" else ROOM))
+    if options.fresh:
+        # First, so that after an end in the middle ``room`` goes on with what is still missing.
+        for name in names:
+            (report.RESULTS / f"{name}.json").unlink(missing_ok=True)
     if options.what == "room" and not options.fresh and not options.only:
         names = [name for name in names if not (report.RESULTS / f"{name}.json").exists()]
     results: dict[str, object] = {"machine": machine()}
