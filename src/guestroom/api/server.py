@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import grp
+import logging
 import os
 import socket
 import stat
@@ -143,4 +144,11 @@ def build_server(app: FastAPI) -> uvicorn.Server:
         timeout_graceful_shutdown=1,
         timeout_keep_alive=60,
     )
+    logging.getLogger("uvicorn.error").addFilter(is_news)
     return uvicorn.Server(config)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """False for what the server says of streams that it cuts when the agent stops: that is meant, and no failure."""
+    cut = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut and "timeout graceful shutdown exceeded" not in record.getMessage()

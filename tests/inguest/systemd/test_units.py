@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.inguest.systemd.conftest import UNITS, Service, call, show, status, until
+from tests.inguest.systemd.conftest import LOG, UNITS, Service, call, show, status, until
 from tests.inguest.v2_cgroups import events
 
 from guestroom.observe.qmp import QmpClient
@@ -60,9 +60,10 @@ def test_the_agent_is_restarted_and_its_guests_go_on(service: Service) -> None:
     assert (wall / "a/memory.max").read_text() == limit, "systemd leaves what is below the place alone"
     call("systemctl", "restart", "guestroom.service")
     assert service.ps()["a"]["state"] == "running"
+    assert "Traceback" not in LOG.read_text()
     os.kill(int(show("guestroom.service", "MainPID")), signal.SIGKILL)
     assert until(lambda: show("guestroom.service", "NRestarts") == "1"), status()
-    assert until(lambda: show("guestroom.service", "ActiveState") == "active"), status()
+    assert until(lambda: show("guestroom.service", "ActiveState") == "active", 180), status()
     assert service.ps()["a"]["state"] == "running"
     assert runs(monitor)
 
