@@ -42,6 +42,17 @@ class OnRunaway(StrEnum):
     """It goes on, into its own wall if it must: whoever set this prefers a lost guest to one that stands still."""
 
 
+class Brake(StrEnum):
+    """How a guest whose requests in flight take the headroom is slowed down before it would have to be held."""
+
+    THROTTLE = "throttle"
+    """Its disks take few requests a second until it has given back: it goes on, slowly."""
+    STOP = "stop"
+    """Its vCPUs stand still for as long as the requests in flight take, at most about a second."""
+    NONE = "none"
+    """It is not slowed down, only held when the headroom is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Percent:
     """A share of the budget, in hundredths of a percent so that it stays exact."""
@@ -77,6 +88,7 @@ class GuestSettings:
     on_runaway: OnRunaway | None = None
     swap_bytes: int | None = None
     zswap_bytes: int | None = None
+    brake: Brake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ class Settings:
     on_runaway: OnRunaway = OnRunaway.HOLD
     runaway_after_s: float = 120.0
     """How long a guest is held before ``on_runaway`` is asked."""
+    brake: Brake = Brake.THROTTLE
     giveback_after_s: float = 60.0
     """How long a guest must have room to spare before each step in which it gives some back."""
     giveback_keep_bytes: int = 32 * MIB
@@ -133,6 +146,11 @@ class Settings:
     def guest(self, name: str) -> GuestSettings:
         """Overrides for ``name``; defaults where there are none."""
         return self.guests.get(name, GuestSettings())
+
+    def brake_of(self, name: str) -> Brake:
+        """How ``name`` is slowed down: its own setting, else the host's."""
+        own = self.guest(name).brake
+        return self.brake if own is None else own
 
     def system_reserve(self, total_bytes: int) -> int:
         """Bytes kept for the host: set, or max(512 MiB, 5 % of host memory) (DESIGN, budget)."""

@@ -287,6 +287,38 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A named number."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriveLimits:
+    """A disk's own I/O limits as its user set them, to be put back (QMP ``query-block``)."""
+
+    drive: str
+    """QOM path of the device, or the drive's name where it has none."""
+    is_path: bool
+    group: str | None
+    """The throttle group it is in."""
+    values: tuple[Figure, ...]
+    """What ``block_set_io_throttle`` takes, by its names."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeMark:
+    """How a guest is slowed down, with all that is needed to end it: by a later agent, or by whoever outlives it."""
+
+    kind: str
+    """``throttle`` or ``stop`` (``config.Brake``)."""
+    iops: int = 0
+    """Requests a second each of its disks takes."""
+    drives: tuple[DriveLimits, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GuestRecord:
     """One guest as the ledger keeps it: enough to take it back after any crash. Times in seconds since the epoch."""
 
@@ -330,3 +362,5 @@ class GuestRecord:
     """Sizes of the RAM blocks that are guest RAM, for telling them apart in smaps."""
     adoption: Adoption | None = None
     """Set where the guest was not started by guestroom but adopted."""
+    braked: BrakeMark | None = None
+    """Set while it is slowed down by QMP."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from guestroom.actions import Action, Outcome
 from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, Moved, OverheadReading
@@ -114,6 +114,14 @@ class Monitor(Protocol):
 
     def cont(self) -> None:
         """Let the vCPUs run."""
+        ...
+
+    def execute(self, command: str, /, **arguments: object) -> Any:
+        """Run any command. Raises ``QmpError``."""
+        ...
+
+    def events(self) -> tuple[str, ...]:
+        """Names of the events that came since it was last asked, oldest first."""
         ...
 
     def close(self) -> None:

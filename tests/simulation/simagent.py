@@ -18,7 +18,7 @@ from guestroom.apply.cgroup1 import KernelApplier
 from guestroom.cli.machine import KernelMachine
 from guestroom.config import OnShort, Settings
 from guestroom.errors import QmpError
-from guestroom.facts import GuestState
+from guestroom.facts import BrakeMark, GuestState
 from guestroom.layout import Layout
 from guestroom.observe.snapshot import KernelObserver
 from guestroom.ports import Monitor
@@ -72,6 +72,12 @@ class _SimMonitor:
 
     def cont(self) -> None:
         self._guest.running = True
+
+    def execute(self, command: str, /, **arguments: object) -> Any:
+        return {} if command == "query-migrate" else []
+
+    def events(self) -> tuple[str, ...]:
+        return ()
 
     def close(self) -> None:
         return
@@ -131,6 +137,7 @@ class SimAlarms:
     def __init__(self, agent: SimAgent) -> None:
         self._layout = agent.layout
         self.news: list[Mapping[str, object]] = []
+        self.brakes: dict[str, BrakeMark | None] = {}
         applier = KernelApplier(agent.host, agent.layout, agent.clock, freeze_wait_s=0.0)
         self.watch = Watch(agent.host, agent.layout, applier, agent.clock, self._tell)
         self.on_raised: Callable[[Mapping[str, object]], None] = lambda news: None
@@ -169,6 +176,10 @@ class SimAlarms:
         numbers = ram_charged_bytes, weight, grant_bytes, limit_bytes, 16 * MIB
         op = GuestOp(name, place, freezer, *numbers, held=held, hold_at_bytes=hold_at_bytes, cap_bytes=cap_bytes)
         self.watch.set_guest(op)
+
+    def brake(self, name: str, path: str, mark: BrakeMark | None) -> None:
+        """Keep it: a test may ask what would be undone if the agent were lost."""
+        self.brakes[name] = mark
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

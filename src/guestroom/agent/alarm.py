@@ -27,13 +27,14 @@ from typing import NoReturn
 from guestroom.agent.alarm_breath import Breath
 from guestroom.agent.alarm_events import EventAlarms
 from guestroom.agent.alarm_ladder import Ladder, guest_rungs, wall_rungs
-from guestroom.agent.alarm_lost import fail_open, fail_open_adopted, somebody_has_lock
+from guestroom.agent.alarm_lost import Undo, somebody_has_lock
 from guestroom.agent.alarm_realtime import be_realtime, never_wait_for_this_process
 from guestroom.agent.alarm_wait import drain, wait
 from guestroom.agent.alarm_watch import Watch
 from guestroom.agent.alarm_wire import (
     MAX_LINE_BYTES,
     AdoptedOp,
+    BrakeOp,
     ForgetOp,
     FreeOp,
     GuestOp,
@@ -117,8 +118,7 @@ class Alarm:
     _epoll: select.epoll = field(default_factory=select.epoll)
     _ladders: dict[str, Ladder] = field(default_factory=dict)
     """By guest's name; the wall's under ``""``."""
-    _adopted: dict[str, AdoptedOp] = field(default_factory=dict)
-    """Not watched: only let go if the agent is lost."""
+    _undo: Undo = field(default_factory=Undo)
     _by_fd: dict[int, str] = field(default_factory=dict)
     _news: deque[dict[str, object]] = field(default_factory=deque)
     _news_fd: int = field(default_factory=lambda: os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
@@ -255,8 +255,8 @@ class Alarm:
                 case GuestOp() as op:
                     self._watch.set_guest(op)
                     self._arm(op)
-                case AdoptedOp() as op:
-                    self._adopted[op.name] = op
+                case AdoptedOp() | BrakeOp() as op:
+                    self._undo.take(op)
                     return False
                 case ForgetOp(name=name):
                     self._forget(name)
@@ -332,7 +332,7 @@ class Alarm:
             self.outbox.emit({"event": "error", "name": op.name, "message": f"no pressure alarm: {level}: {error}"})
 
     def _forget(self, name: str) -> None:
-        self._adopted.pop(name, None)
+        self._undo.forget(name)
         self._watch.forget(name)
         for folder in (self.layout.guest(name), self.layout.freezer_of(name)):
             if folder is not None:
@@ -364,8 +364,7 @@ class Alarm:
             return not dying
         if now_s - self._times.lost_s < self.agent_lost_s:
             return False
-        fail_open(self._files, self.layout, self._watch.guests)
-        fail_open_adopted(self._files, self.layout, self._adopted.values())
+        self._undo.all(self._files, self.layout, self._watch.guests)
         return True
 
 

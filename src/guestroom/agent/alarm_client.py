@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict
 
 from guestroom.agent.alarm_wire import MAX_LINE_BYTES, from_line, to_line
 from guestroom.errors import AgentError
-from guestroom.facts import Adoption, Identity
+from guestroom.facts import Adoption, BrakeMark, Identity
 from guestroom.layout import Layout
 from guestroom.units import MIB
 
@@ -46,6 +47,7 @@ class AlarmClient:
         self._wall: dict[str, object] | None = None
         self._guests: dict[str, dict[str, object]] = {}
         self._adopted: dict[str, dict[str, object]] = {}
+        self._brakes: dict[str, dict[str, object]] = {}
         self._held: set[str] = set()
         self._armed: dict[str, asyncio.Event] = {}
         self._ready = asyncio.Event()
@@ -152,10 +154,24 @@ class AlarmClient:
         }
         self.send(self._adopted[name])
 
+    def brake(self, name: str, path: str, mark: BrakeMark | None) -> None:
+        """A guest is slowed down through the monitor at ``path``, or no longer (None).
+
+        The alarm process takes the brake off when this agent is lost, and no more.
+        """
+        plain = asdict(mark) if mark is not None else None
+        fields: dict[str, object] = {"op": "brake", "name": name, "path": path, "mark": plain}
+        if mark is None:
+            self._brakes.pop(name, None)
+        else:
+            self._brakes[name] = fields
+        self.send(fields)
+
     def forget(self, name: str) -> None:
         """A guest that is gone or released; a hold of the alarm's on it ends."""
         self._guests.pop(name, None)
         self._adopted.pop(name, None)
+        self._brakes.pop(name, None)
         self._armed.pop(name, None)
         self._held.discard(name)
         self.send({"op": "forget", "name": name})
@@ -281,7 +297,7 @@ class AlarmClient:
             self.send(self._wall)
         for name, fields in self._guests.items():
             self.send(fields | {"held": name in self._held})
-        for fields in self._adopted.values():
+        for fields in (*self._adopted.values(), *self._brakes.values()):
             self.send(fields)
 
     def _take(self, news: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from guestroom.actions import LetGo
-from guestroom.agent.alarm_wire import AdoptedOp
+from guestroom.agent.alarm_wire import AdoptedOp, BrakeOp
 from guestroom.apply.adopted import AdoptedApplier, Place
 from guestroom.apply.upkeep import SystemClock, oom_killers, thaw
 from guestroom.apply.upkeep2 import lift
@@ -21,6 +21,10 @@ from guestroom.units import UNLIMITED
 
 if TYPE_CHECKING:
     from guestroom.ports import Files
+
+
+BRAKE_OFF_S = 5.0
+"""How long a monitor is waited for: QEMU was thawed a moment ago."""
 
 
 def somebody_has_lock(layout: Layout) -> bool:
@@ -74,6 +78,48 @@ def fail_open_adopted(files: Files, layout: Layout, adopted: Iterable[AdoptedOp]
             applier.killer(name, restore=True)
         except HostError as error:
             print(f"guestroom alarm: {error.line()}", file=sys.stderr)  # noqa: T201 - as above
+
+
+def fail_open_brakes(brakes: Iterable[BrakeOp]) -> None:
+    """Let guests go on as they were that the lost agent had slowed down through their monitors (P11)."""
+    from guestroom.agent.brake_qmp import release  # loaded only now: they bring asyncio, and the alarm must stay small
+    from guestroom.observe.qmp import QmpClient
+
+    for op in brakes:
+        if op.mark is None:
+            continue
+        try:
+            with QmpClient(op.path, BRAKE_OFF_S) as monitor:
+                release(monitor, op.mark)
+        except HostError as error:
+            print(f"guestroom alarm: {error.line()}", file=sys.stderr)  # noqa: T201 - as above
+
+
+class Undo:
+    """What this process is told only so that it can undo it if the agent is lost, and how it is undone."""
+
+    def __init__(self) -> None:
+        self._adopted: dict[str, AdoptedOp] = {}
+        self._brakes: dict[str, BrakeOp] = {}
+
+    def take(self, op: AdoptedOp | BrakeOp) -> None:
+        """Remember it in place of what was said of that guest before."""
+        match op:
+            case AdoptedOp():
+                self._adopted[op.name] = op
+            case BrakeOp():
+                self._brakes[op.name] = op
+
+    def forget(self, name: str) -> None:
+        """A guest that is gone or out of care."""
+        self._adopted.pop(name, None)
+        self._brakes.pop(name, None)
+
+    def all(self, files: Files, layout: Layout, known: Iterable[str]) -> None:
+        """Fail open: everybody is thawed before a monitor is asked, since a held QEMU does not answer."""
+        fail_open(files, layout, known)
+        fail_open_adopted(files, layout, self._adopted.values())
+        fail_open_brakes(self._brakes.values())
 
 
 def _guests_in(files: Files, folder: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What the agent and its alarm process say to each other: one JSON object a line.
 
-Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``forget``, ``free``, ``ping``.
-Alarm to agent: ``ready``, ``armed``, ``raised``, ``over``, ``within``, ``holding``, ``held``, ``let_go``,
+Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``brake``, ``forget``, ``free``,
+``ping``. Alarm to agent: ``ready``, ``armed``, ``raised``, ``over``, ``within``, ``holding``, ``held``, ``let_go``,
 ``thawed``, ``free``, ``growth``, ``reaction``, ``error``, ``pong``. Read strictly: a wrong number here would hold or
 free the wrong guest.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from guestroom.errors import AgentError
-from guestroom.facts import Identity
+from guestroom.facts import BrakeMark, DriveLimits, Figure, Identity
 
 MAX_LINE_BYTES = 1 << 16
 
@@ -76,11 +76,20 @@ class FreeOp:
 
 
 @dataclass(frozen=True, slots=True)
+class BrakeOp:
+    """A guest that is slowed down through its monitor, or (no mark) no longer: undone if the agent is lost."""
+
+    name: str
+    path: str
+    mark: BrakeMark | None
+
+
+@dataclass(frozen=True, slots=True)
 class PingOp:
     """Answered by ``pong``."""
 
 
-Op = WallOp | GuestOp | AdoptedOp | ForgetOp | FreeOp | PingOp
+Op = WallOp | GuestOp | AdoptedOp | BrakeOp | ForgetOp | FreeOp | PingOp
 
 
 def parse_op(line: str) -> Op:
@@ -113,6 +122,8 @@ def parse_op(line: str) -> Op:
             return FreeOp(_number(fields, "free_bytes"), _number(fields, "turn"))
         case "adopted":
             return _adopted(fields)
+        case "brake":
+            return BrakeOp(_text(fields, "name"), _text(fields, "path"), _mark(fields))
         case "forget":
             return ForgetOp(_text(fields, "name"))
         case "ping":
@@ -132,6 +143,26 @@ def _adopted(fields: Mapping[str, object]) -> AdoptedOp:
         killer if isinstance(killer, bool) else None,
         held=fields.get("held") is True,
     )
+
+
+def _mark(fields: Mapping[str, object]) -> BrakeMark | None:
+    mark = fields.get("mark")
+    if mark is None:
+        return None
+    try:
+        assert isinstance(mark, dict)
+        drives = tuple(
+            DriveLimits(
+                _text(drive, "drive"),
+                drive["is_path"] is True,
+                drive["group"] if isinstance(drive["group"], str) else None,
+                tuple(Figure(_text(figure, "name"), _number(figure, "value")) for figure in drive["values"]),
+            )
+            for drive in mark["drives"]
+        )
+        return BrakeMark(_text(mark, "kind"), _number(mark, "iops"), drives)
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise AgentError(f"alarm: brake: no such mark: {str(mark)[:80]!r}") from error
 
 
 def to_line(fields: Mapping[str, object]) -> bytes:

@@ -22,6 +22,47 @@ _LATELY_S = 5.0
 
 
 @dataclass(slots=True)
+class BrakeState:
+    """A guest's brakes: times in monotonic seconds."""
+
+    since_s: float | None = None
+    """Since when one is on."""
+    total_s: float = 0.0
+    """How long one was on before, all times together."""
+    times_s: deque[float] = field(default_factory=lambda: deque(maxlen=16))
+    """When one was put on."""
+    eased_s: float | None = None
+    """When a throttle was last lifted a step."""
+    off_s: float | None = None
+    """When the last one was taken off."""
+    trimmed_s: float | None = None
+    in_vain: int = 0
+    """How often in a row a trim gave nothing."""
+    before_bytes: int = 0
+    """Its overhead when the brake was put on."""
+    burst_bytes: int | None = None
+    """The most its requests in flight can take, by the clusters its images have; None: not looked at yet."""
+    unable: bool = False
+    """It has no disk that could be throttled."""
+
+    def on(self, now_s: float, overhead_bytes: int) -> None:
+        """A brake is on from now."""
+        self.since_s, self.before_bytes, self.eased_s = now_s, overhead_bytes, None
+        self.times_s.append(now_s)
+
+    def off(self, now_s: float) -> float:
+        """It is off; returns how long it was on."""
+        lasted_s = now_s - self.since_s if self.since_s is not None else 0.0
+        self.total_s += lasted_s
+        self.since_s, self.off_s = None, now_s
+        return lasted_s
+
+    def braked_s(self, now_s: float) -> float:
+        """How long one was on, all times together."""
+        return self.total_s + (now_s - self.since_s if self.since_s is not None else 0.0)
+
+
+@dataclass(slots=True)
 class Care:
     """One guest under care."""
 
@@ -52,6 +93,8 @@ class Care:
     """Overhead at which the alarm process holds it for its own cap, as it was told; None: never."""
     let_run: bool = False
     """It was let go into its wall (``on_runaway``): it is never held again."""
+    brake: BrakeState = field(default_factory=BrakeState)
+    """How it was slowed down, lately and altogether."""
     warned: bool = False
     """A warning stands that it is heading for its wall."""
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))

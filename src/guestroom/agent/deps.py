@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from guestroom.actions import Action, Outcome
 from guestroom.config import Settings
 from guestroom.errors import LedgerError
-from guestroom.facts import Adoption, Candidate, GuestRecord, Identity, OverheadReading
+from guestroom.facts import Adoption, BrakeMark, Candidate, GuestRecord, Identity, OverheadReading
 from guestroom.layout import Layout
 from guestroom.ports import Applier, Clock, Figure, Ledger, Machine, Observer
 from guestroom.units import Limit
@@ -59,6 +59,10 @@ class Alarms(Protocol):
         ``held``: it stands frozen by an earlier agent's hold, which the alarm process takes over. ``hold_at_bytes``:
         overhead at which it is held for its own cap.
         """
+        ...
+
+    def brake(self, name: str, path: str, mark: BrakeMark | None) -> None:
+        """A guest is slowed down through the monitor at ``path``, or no longer (None): for when the agent is lost."""
         ...
 
     def forget(self, name: str) -> None:

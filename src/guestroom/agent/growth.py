@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from guestroom import decide
+from guestroom.agent.brakes import Brakes
 from guestroom.agent.care import Care
 from guestroom.agent.endings import Endings
 from guestroom.agent.room import Room, inputs_of
@@ -42,6 +43,7 @@ class Growing:
         self.deps = room.deps
         self.endings = endings
         self.tasks = tasks
+        self.brakes = Brakes(room, tasks)
         self._busy = False
         self._over: dict[str, Care] = {}
         """Who alarmed and was not looked at yet."""
@@ -58,6 +60,7 @@ class Growing:
 
     def over(self, care: Care) -> None:
         """An alarm: this guest's overhead passed its grant."""
+        self.brakes.wake()
         now_s = self.deps.clock.monotonic()
         if (rest_s := self._rests_s.get(care.name, now_s) - now_s) > 0:
             if care.name not in self._later:
@@ -141,6 +144,9 @@ class Growing:
         for care in list(room.cares.values()):
             if care.warned or care.name in names:
                 self._warn(care, now_s)
+            self.brakes.learn(care)
+            if care.record.braked is not None:
+                self.brakes.wake()
             if self._is_over(care):
                 self.over(care)
             if care.record.held:

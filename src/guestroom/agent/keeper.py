@@ -49,6 +49,7 @@ class Keeper:
         """Reconcile with ledger and kernel (P8), then begin to watch."""
         async with self.room.lock:
             await recover(self.room, self.adoptions)
+            await self.growing.brakes.off_all("a new agent is there")
         for care in list(self.room.cares.values()):
             self.endings.watch(care)
         self.tasks.spawn(self.sweep.run())
@@ -61,6 +62,7 @@ class Keeper:
                 if care.record.held:
                     await self.endings.let_go(care, "the agent is stopping")
                 care.send({"event": "agent_stopping"})
+            await self.growing.brakes.off_all("the agent is stopping")
             names = [care.name for care in self.room.cares.values() if care.record.identity is not None]
             await self.deps.kernel(lambda: self.deps.machine.killers(names, enabled=True))
         self.deps.event("agent_stopped", None, f"the agent stops; {len(names)} guests go on under their limits")
@@ -128,6 +130,7 @@ class Keeper:
             self.deps.alarms.forget(name)
             if care.record.held:
                 await self.endings.let_go(care, "released")
+            await self.growing.brakes.off_quietly(care, "released")
             care.record = replace(care.record, released=True)
             self.room.note(care)
             await self.deps.kernel(lambda: self.deps.machine.killers([name], enabled=True, wall=False))

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from guestroom import size
-from guestroom.config import OnRunaway, OnShort, Percent, Reserve, Rest, Settings, Sharing
+from guestroom.config import Brake, OnRunaway, OnShort, Percent, Reserve, Rest, Settings, Sharing
 from guestroom.errors import InputError, SizeError
 from guestroom.units import MAX_JSON_INT, Dialect, parse_size
 
@@ -124,7 +124,7 @@ def _seconds(alias: str, default: float, least: float, meaning: str) -> Any:
     )
 
 
-def _words(kind: type[OnShort] | type[OnRunaway] | type[Sharing]) -> str:
+def _words(kind: type[OnShort] | type[OnRunaway] | type[Sharing] | type[Brake]) -> str:
     return ", ".join(f'"{one.value}"' for one in kind)
 
 
@@ -188,6 +188,14 @@ class HostSection(Section):
         _words(OnRunaway),
         "When a guest stays held because no room comes: keep it still (hold), stop it in order (stop), or let it go on "
         "into its own limit (wall).",
+    )
+    brake: Annotated[Brake, _one_of(Brake)] = _key(
+        "brake",
+        _D.brake,
+        f'"{_D.brake.value}"',
+        _words(Brake),
+        "How a guest whose disk requests in flight take the headroom is slowed down before it would be held: few "
+        "requests a second (throttle), vCPUs stopped for the moment they take (stop), or not at all (none).",
     )
     giveback_keep_bytes: Annotated[int, PlainValidator(read_size)] = _key(
         "giveback_keep",
@@ -339,4 +347,7 @@ class GuestSection(Section):
     )
     on_runaway: Annotated[OnRunaway | None, _one_of(OnRunaway)] = _key(
         "on_runaway", None, '"stop"', _words(OnRunaway), "What happens when it stays held; not set: that of [host]."
+    )
+    brake: Annotated[Brake | None, _one_of(Brake)] = _key(
+        "brake", None, '"stop"', _words(Brake), "How it is slowed down; not set: that of [host]."
     )

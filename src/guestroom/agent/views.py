@@ -47,6 +47,8 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
         "state": record.state.value,
         "held": record.held,
         "held_s": round(care.held_s(now_s), 3),
+        "braked": record.braked.kind if record.braked is not None else None,
+        "braked_s": round(care.brake.braked_s(now_s), 3),
         "warned": care.warned,
         "squeezed": record.squeezed,
         "adopted": record.adoption is not None,

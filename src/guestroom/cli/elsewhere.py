@@ -20,6 +20,7 @@ from guestroom.errors import HostError
 from guestroom.facts import (
     Adoption,
     AncestorFacts,
+    BrakeMark,
     Candidate,
     HostFacts,
     Identity,
@@ -310,6 +311,10 @@ class ElsewhereAlarms:
     async def recall(self) -> None:
         """Take it back."""
         await self._inner.recall()
+
+    def brake(self, name: str, path: str, mark: BrakeMark | None) -> None:
+        """A guest is slowed down, or no longer."""
+        self._inner.brake(name, path, mark)
 
     def forget(self, name: str) -> None:
         """A guest that is gone."""

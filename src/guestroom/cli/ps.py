@@ -23,9 +23,13 @@ COLUMNS = (
 )
 
 
+_BRAKES = {"throttle": "throttled", "stop": "stopped"}
+
+
 def state_text(row: dict[str, Any]) -> str:
     """A guest's state with what is unusual about it."""
-    marks = [mark for mark in ("held", "warned", "squeezed", "released", "adopted", "watched") if row.get(mark)]
+    marks = [_BRAKES[row["braked"]]] if row.get("braked") in _BRAKES else []
+    marks += [mark for mark in ("held", "warned", "squeezed", "released", "adopted", "watched") if row.get(mark)]
     return str(row["state"]) + (f" ({', '.join(marks)})" if marks else "")
 
 

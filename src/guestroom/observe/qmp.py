@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -44,6 +45,7 @@ class QmpClient:
         self.timeout_s = timeout_s
         self._runner = asyncio.Runner()
         self._client: QMPClient | None = None
+        self._events: deque[str] = deque(maxlen=256)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
             self._connect()
@@ -52,8 +54,8 @@ class QmpClient:
     def execute(self, command: str, /, **arguments: object) -> Any:
         """Run a command and return what it returns. Arguments go out as named: ``**{"qom-type": ...}`` for dashes.
 
-        Events that came in between are dropped. After a time-out the connection is closed: the late answer of
-        one command must not be waited through by the next.
+        Of events that came in between the last 256 names are kept. After a time-out the connection is closed: the
+        late answer of one command must not be waited through by the next.
         """
         client = self._client
         if client is None:
@@ -68,8 +70,14 @@ class QmpClient:
         except (QMPError, OSError, EOFError) as error:
             self.close()
             raise self._error(command, f"the connection broke: {error}") from error
-        client.events.clear()
+        self._events += (str(event.get("event")) for event in client.events.clear())
         return answer
+
+    def events(self) -> tuple[str, ...]:
+        """Names of the events that came until the last answer and since this was last asked, oldest first."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
 
     def query_status(self) -> str:
         """The run state: ``running``, ``paused``, ``prelaunch``, ... (QAPI RunState)."""

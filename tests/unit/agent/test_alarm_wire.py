@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from guestroom.agent.alarm_wire import AdoptedOp, ForgetOp, GuestOp, PingOp, WallOp, from_line, parse_op, to_line
+from guestroom.agent.alarm_wire import (
+    AdoptedOp,
+    BrakeOp,
+    ForgetOp,
+    GuestOp,
+    PingOp,
+    WallOp,
+    from_line,
+    parse_op,
+    to_line,
+)
 from guestroom.errors import AgentError
-from guestroom.facts import Identity
+from guestroom.facts import BrakeMark, DriveLimits, Figure, Identity
 
 GUEST = {
     "op": "guest",
@@ -113,3 +124,20 @@ def test_the_mark_before_a_cap() -> None:
     assert none.hold_at_bytes is None
     with pytest.raises(AgentError):
         parse_op(json.dumps(GUEST | {"hold_at_bytes": -1}))
+
+
+def test_a_brake_arrives_with_all_that_undoes_it() -> None:
+    """A mark is the same on the other side; without one the brake is off."""
+    mark = BrakeMark("throttle", 64, (DriveLimits("/machine/x", True, None, (Figure("bps", 5),)),))
+    fields = {"op": "brake", "name": "A", "path": "/run/qmp", "mark": asdict(mark)}
+    assert parse_op(to_line(fields).decode()) == BrakeOp("A", "/run/qmp", mark)
+    assert parse_op(to_line(fields | {"mark": None}).decode()) == BrakeOp("A", "/run/qmp", None)
+
+
+@pytest.mark.parametrize(
+    "mark", [7, {}, {"kind": "stop"}, {"kind": "stop", "iops": 1, "drives": [7]}, {"kind": "", "iops": 1, "drives": []}]
+)
+def test_a_mark_that_is_none_is_refused(mark: object) -> None:
+    """What can't be undone exactly is not taken."""
+    with pytest.raises(AgentError, match="alarm"):
+        parse_op(to_line({"op": "brake", "name": "A", "path": "/run/qmp", "mark": mark}).decode())

@@ -12,7 +12,7 @@ import pytest
 from guestroom import size
 from guestroom.agent import settings_file
 from guestroom.agent.settings_file import LARGEST_BYTES, example_toml, load_settings, parse_settings
-from guestroom.config import GuestSettings, OnRunaway, OnShort, Percent, Rest, Settings, Sharing
+from guestroom.config import Brake, GuestSettings, OnRunaway, OnShort, Percent, Rest, Settings, Sharing
 from guestroom.errors import ConfigError
 from guestroom.units import GIB, MIB
 
@@ -42,6 +42,7 @@ alarm_step = "8MiB"
 cgroup = "vms"
 socket_group = "kvm"
 on_runaway = "wall"
+brake = "none"
 giveback_keep = "48MiB"
 giveback_step = "10%"
 swap = "64MiB"
@@ -76,6 +77,7 @@ on_short = "recreate"
 on_runaway = "stop"
 swap = 0
 zswap = "1MiB"
+brake = "stop"
 
 [guests.web-1]
 weight = 3
@@ -103,6 +105,7 @@ FULL_SETTINGS = Settings(
     cgroup="vms",
     socket_group="kvm",
     on_runaway=OnRunaway.WALL,
+    brake=Brake.NONE,
     runaway_after_s=30.0,
     giveback_after_s=90.0,
     giveback_keep_bytes=48 * MIB,
@@ -111,7 +114,9 @@ FULL_SETTINGS = Settings(
     zswap_bytes=0,
     warn_before_s=300.0,
     guests={
-        "db": GuestSettings(4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP, 0, MIB),
+        "db": GuestSettings(
+            4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP, 0, MIB, Brake.STOP
+        ),
         "web-1": GuestSettings(weight=3),
     },
 )
@@ -149,7 +154,9 @@ def test_the_printed_guest_can_be_used_as_it_is() -> None:
     text = example_toml()
     guest = text[text.index("# [guests.NAME]") :].replace("\n# ", "\n").removeprefix("# ")
     assert parse_settings(guest.replace("= false", "= true"), "example").guests == {
-        "NAME": GuestSettings(1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP, 0, 0)
+        "NAME": GuestSettings(
+            1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP, 0, 0, Brake.STOP
+        )
     }
 
 
@@ -212,6 +219,7 @@ def test_600m_is_refused_with_both_readings() -> None:
         ("sizing", "cap", '"auto"', '"none"'),
         ("sizing", "on_short", '"wait"', '"squeeze", "refuse", "recreate"'),
         ("host", "on_runaway", '"kill"', '"hold", "stop", "wall"'),
+        ("host", "brake", '"slow"', '"throttle", "stop", "none"'),
         ("host", "giveback_step", '"0%"', "percentage"),
         ("host", "giveback_step", "25", "percentage"),
         ("timing", "settle_s", "-1", "seconds, from 0"),
