@@ -290,7 +290,13 @@ class SimAgent:
     # --- what a test does ------------------------------------------------------------------------------
 
     async def start(
-        self, name: str, kind: str = "obedient", ram_mib: int = 256, on_short: OnShort | None = None
+        self,
+        name: str,
+        kind: str = "obedient",
+        ram_mib: int = 256,
+        on_short: OnShort | None = None,
+        *,
+        disks: tuple[str, ...] = (),
     ) -> QuietSession:
         """Ask for a guest and wait until it runs or is refused; what its ``run`` heard."""
         host, ram = self.host, ram_mib * MIB
@@ -301,7 +307,7 @@ class SimAgent:
         guest.after_step = self.alarms.look
         self.guests[name], session = guest, QuietSession()
         self.sessions[name] = session
-        argv = ("qemu-system-x86_64", "-machine", "q35", "-m", str(ram_mib))
+        argv = ("qemu-system-x86_64", "-machine", "q35", "-m", str(ram_mib), *disks)
         request = StartRequest(name, argv, {}, pid, (), RUN_PID, 0, on_short)
         self.keeper.begin_start(request, session)
         while not (session.of("running") or session.of("error") or session.of("verdict").get("verdict") == "refuse"):

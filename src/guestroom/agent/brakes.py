@@ -26,8 +26,8 @@ from guestroom.units import MIB, format_bytes
 
 LOOK_S = 0.05
 """A heavy load takes some 100 MiB in this time, a quarter of the room that a brake needs."""
-CALM_S = 0.25
-"""The same while nobody rises and nobody is braked."""
+CALM_S = 0.1
+"""The same after a second in which nobody rose and nobody was braked."""
 _MONITOR_S = 2.0
 _WRITE_S = 0.5
 """A disk that takes longer must not delay the brake: then there is none, and the freezer does its work."""
@@ -47,20 +47,26 @@ class Brakes:
         self._stopped: dict[str, Monitor] = {}
         """Monitors of guests that stand still: kept open, so that it is seen if their users let them go on."""
         self._points: dict[str, list[Point]] = {}
+        self._alarmed: set[str] = set()
+        """Said to be above their grants by the alarm, which is newer than any reading."""
         self._awake = False
         self._told: set[str] = set()
 
-    def wake(self) -> None:
-        """Somebody is above its grant: look closely until nobody is."""
+    def wake(self, care: Care) -> None:
+        """This guest is above its grant, or braked: look closely until nobody is."""
+        self._alarmed.add(care.name)
         if not self._awake:
             self._awake = True
             self.tasks.spawn(self._watch())
 
     async def _watch(self) -> None:
         try:
+            busy_s = self.deps.clock.monotonic()
             while await self.once():
-                calm = not any(self._risen(name) >= MIB or self._is_braked(name) for name in self._points)
-                await asyncio.sleep(CALM_S if calm else LOOK_S)
+                now_s = self.deps.clock.monotonic()
+                if any(self._risen(name) >= MIB or self._is_braked(name) for name in self._points):
+                    busy_s = now_s
+                await asyncio.sleep(LOOK_S if now_s - busy_s < 1.0 else CALM_S)
         finally:
             self._awake = False
             self._points.clear()
@@ -101,6 +107,7 @@ class Brakes:
         """One look; True while there is something to watch."""
         room = self.room
         cares = [care for care in list(room.cares.values()) if self._concerns(care)]
+        self._alarmed.clear()
         if room.budget is None or not cares:
             return False
         await asyncio.gather(*(self._read(care) for care in cares))
@@ -127,7 +134,8 @@ class Brakes:
             return False
         if record.braked is not None:
             return True
-        over = care.reading is not None and (care.reading.overhead_bytes or 0) > record.grant_bytes
+        seen = care.reading is not None and (care.reading.overhead_bytes or 0) > record.grant_bytes
+        over = seen or care.name in self._alarmed
         running = record.state is GuestState.RUNNING and not record.held
         return over and running and record.burst_bytes > 0 and self._choice(care) is not Brake.NONE
 

@@ -60,7 +60,7 @@ class Growing:
 
     def over(self, care: Care) -> None:
         """An alarm: this guest's overhead passed its grant."""
-        self.brakes.wake()
+        self.brakes.wake(care)
         now_s = self.deps.clock.monotonic()
         if (rest_s := self._rests_s.get(care.name, now_s) - now_s) > 0:
             if care.name not in self._later:
@@ -146,7 +146,7 @@ class Growing:
                 self._warn(care, now_s)
             self.brakes.learn(care)
             if care.record.braked is not None:
-                self.brakes.wake()
+                self.brakes.wake(care)
             if self._is_over(care):
                 self.over(care)
             if care.record.held:
