@@ -140,8 +140,7 @@ class Brakes:
         return over and running and record.burst_bytes > 0 and self._choice(care) is not Brake.NONE
 
     def _choice(self, care: Care) -> Brake:
-        choice = self.deps.settings.brake_of(care.name)
-        return Brake.STOP if choice is Brake.THROTTLE and care.brake.unable else choice
+        return self.deps.settings.brake_of(care.name)
 
     async def _read(self, care: Care) -> None:
         """Its overhead now. Not ``room.look``: that feeds the trend, which wants one point a second."""
@@ -177,6 +176,7 @@ class Brakes:
             self._choice(care),
             held=record.held,
             runs=record.state is GuestState.RUNNING,
+            throttles=not care.brake.unable,
             braked=Brake(record.braked.kind) if record.braked is not None else None,
             iops=record.braked.iops if record.braked is not None else 0,
             braked_for_s=_ago(state.since_s, now_s) or 0.0,

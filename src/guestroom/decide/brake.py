@@ -57,6 +57,8 @@ class Flow:
     held: bool = False
     runs: bool = True
     """Its vCPUs are its own business: running, no migration, its monitor known."""
+    throttles: bool = True
+    """It has a disk whose own limits are not as low already."""
     braked: Brake | None = None
     iops: int = 0
     """Where it is throttled: how far."""
@@ -131,7 +133,8 @@ def brake_line(headroom_bytes: int, guard_bytes: int) -> int:
 def may_be_braked(flow: Flow) -> bool:
     """Only a guest known to be above its grant, which has requests that drain, and not while it is held."""
     rested = flow.rested_s is None or flow.choice is not Brake.STOP or flow.rested_s >= REST_S
-    able = flow.runs and not flow.held and flow.braked is None and flow.choice is not Brake.NONE and rested
+    able = flow.runs and not flow.held and flow.braked is None and rested
+    able = able and (flow.choice is Brake.STOP or (flow.choice is Brake.THROTTLE and flow.throttles))
     return able and flow.over_bytes > 0 and flow.burst_bytes > 0
 
 

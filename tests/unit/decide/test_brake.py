@@ -107,12 +107,13 @@ def test_the_furthest_above_its_grant_by_weight_first() -> None:
         replace(WILD, runs=False),
         replace(WILD, burst_bytes=0),
         replace(WILD, choice=Brake.NONE),
+        replace(WILD, throttles=False),
         replace(WILD, choice=Brake.STOP, rested_s=REST_S / 2),
         THROTTLED,
     ],
 )
 def test_who_is_never_braked(changed: Flow) -> None:
-    """Within its grant, unknown, held, not running, nothing that drains, switched off, just stopped, braked already."""
+    """Within its grant, unknown, held, away, nothing to drain, off, no disk to slow, just stopped, braked already."""
     assert may_be_braked(WILD)
     assert not may_be_braked(changed)
     assert not [step for step in brake((changed,), GUARD + 512 * MIB, 4096 * MIB, GUARD) if isinstance(step, BrakeOn)]
