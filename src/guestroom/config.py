@@ -53,6 +53,16 @@ class Brake(StrEnum):
     """It is not slowed down, only held when the headroom is gone."""
 
 
+class Reclaim(StrEnum):
+    """What may be taken back from guests before a newcomer is turned away or a growing guest is held."""
+
+    OFF = "off"
+    CACHE = "cache"
+    """Page cache, and RAM through the balloon of guests whose operator allows it (``balloon_min``)."""
+    SWAP = "swap"
+    """Those, and QEMU's own memory into the host's swap when the host is short of memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Percent:
     """A share of the budget, in hundredths of a percent so that it stays exact."""
@@ -89,6 +99,8 @@ class GuestSettings:
     swap_bytes: int | None = None
     zswap_bytes: int | None = None
     brake: Brake | None = None
+    balloon_min_bytes: int | None = None
+    """RAM it keeps at least when its balloon is used; None: its balloon is never touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,9 @@ class Settings:
     recreate_interval_s: float = 3600.0
     start_timeout_s: float = 120.0
     stop_timeout_s: float = 30.0
+    reclaim: Reclaim = Reclaim.CACHE
+    reclaim_s: float = 5.0
+    """The longest that getting memory back may delay a newcomer."""
     alarm_step_bytes: int = 16 * MIB
     """Spacing of the alarm ladder."""
     on_runaway: OnRunaway = OnRunaway.HOLD

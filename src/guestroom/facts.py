@@ -159,6 +159,8 @@ class GuestFacts:
     """When it was last recreated, None: never."""
     fixed_overhead: bool = False
     """Its need was set by the operator: its grant is that, no more; bursts still have the headroom."""
+    lent_ram_bytes: int = 0
+    """RAM its balloon gave back, already off ``ram_charged_bytes``; what of it returned unasked is in its overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class HostFacts:
     outsiders: tuple[OutsiderFacts, ...] = ()
     wall_limit_bytes: Limit | None = None
     wall_unreclaimable_bytes: int | None = None
+    swap_free_bytes: int | None = None
     page_bytes: int = PAGE_BYTES
 
 
@@ -360,7 +363,16 @@ class GuestRecord:
     """Let go by the operator: its limit stays and counts, nothing else is done to it."""
     ram_block_bytes: tuple[int, ...] = ()
     """Sizes of the RAM blocks that are guest RAM, for telling them apart in smaps."""
+    lent_ram_bytes: int = 0
+    """RAM its balloon gave back and that is promised to others now: its own promise is less by that."""
+    ballooned: bool = False
+    """Its balloon was set by us: from before it is asked until all is given back."""
     adoption: Adoption | None = None
     """Set where the guest was not started by guestroom but adopted."""
     braked: BrakeMark | None = None
     """Set while it is slowed down by QMP."""
+
+    @property
+    def promised_charged_bytes(self) -> int:
+        """What of its RAM is promised to it now."""
+        return self.ram_charged_bytes - self.lent_ram_bytes

@@ -16,6 +16,7 @@ from guestroom.agent.request import StartRequest
 from guestroom.agent.session import Session
 from guestroom.apply.cgroup1 import KernelApplier
 from guestroom.cli.machine import KernelMachine
+from guestroom.cli.reclaiming import KernelReclaimer
 from guestroom.config import OnShort, Settings
 from guestroom.errors import QmpError
 from guestroom.facts import BrakeMark, GuestState
@@ -248,6 +249,7 @@ class SimAgent:
             ledger=self.ledger,
             late=Outbox(self.ledger, self.clock),
             alarms=self.alarms,
+            reclaimer=KernelReclaimer(self.host, self.layout),
             encode=lambda action: {},
             monitor_path=lambda name, uid: f"/run/guestroom/monitors/{name}/qmp",
             inodes=inodes,

@@ -190,13 +190,15 @@ class Care:
         overhead = reading.overhead_bytes if reading is not None else self._before_it_runs()
         if peak is None:
             peak = self._before_it_runs()
+        if overhead is not None:
+            overhead += self.returned_bytes
         if record.released:
             overhead = peak = None
         return GuestFacts(
             name=record.name,
             state=record.state,
             ram_bytes=record.ram_bytes,
-            ram_charged_bytes=record.ram_charged_bytes,
+            ram_charged_bytes=record.promised_charged_bytes,
             weight=record.weight,
             need_bytes=record.need_bytes,
             boot_floor_bytes=record.boot_floor_bytes,
@@ -210,11 +212,20 @@ class Care:
             accounting=record.accounting,
             squeezed=record.squeezed,
             held=record.held,
-            recreatable=record.recreatable and self.reachable,
+            recreatable=record.recreatable and self.reachable and not record.ballooned,
             recreate_need_bytes=record.recreate_need_bytes,
             recreated_s=self.recreated_s,
             fixed_overhead=record.fixed_overhead,
+            lent_ram_bytes=record.lent_ram_bytes,
         )
+
+    @property
+    def returned_bytes(self) -> int:
+        """Lent RAM that the guest took back unasked: until it is promised again, it is overhead like any other."""
+        record, reading = self.record, self.reading
+        if record.lent_ram_bytes == 0 or reading is None or reading.ram_resident_bytes is None:
+            return 0
+        return max(0, reading.ram_resident_bytes - record.promised_charged_bytes)
 
     def _before_it_runs(self) -> int | None:
         """Until it runs its need is spoken for: its start may be filling it this very moment."""

@@ -122,6 +122,42 @@ class Elsewhere(Protocol):
         ...
 
 
+class Balloon(Protocol):
+    """The balloon of one guest. Raises ``QmpError``, also where it has none."""
+
+    def ram_bytes(self) -> int:
+        """RAM the guest has left, by its driver's own word."""
+        ...
+
+    def returns_unasked(self) -> bool | None:
+        """Whether it may come back when the guest is short; None where that is not known."""
+        ...
+
+    def ask(self, ram_bytes: int) -> None:
+        """Set its target; nothing is waited for."""
+        ...
+
+    def close(self) -> None:
+        """Give the monitor's one place free."""
+        ...
+
+
+class Reclaimer(Protocol):
+    """Getting memory back from guests. Each call blocks for milliseconds to seconds; raises ``HostError``."""
+
+    def drop_cache(self, name: str) -> None:
+        """Drop a guest's page cache, and begin a new window of the kernel's peak; nothing goes into swap."""
+        ...
+
+    def swap_out(self, name: str, size_bytes: int) -> None:
+        """Let so much of QEMU's own memory go into the host's swap, never guest RAM in ``ram``."""
+        ...
+
+    def balloon(self, path: str, timeout_s: float) -> Balloon:
+        """Reach a guest's balloon over our own monitor."""
+        ...
+
+
 class LateEntries(Protocol):
     """Ledger entries that may be written late, so that a full or slow disk never blocks room (P8).
 
@@ -185,6 +221,8 @@ class Deps:
     """Makes the place for a guest's own monitor socket and returns its path; given its name and its user's uid."""
     elsewhere: Elsewhere | None = None
     """Adopted guests; None where this host has no way to adopt."""
+    reclaimer: Reclaimer | None = None
+    """Gets memory back from guests; None where there is no way to."""
     inodes: dict[str, int] = field(default_factory=dict)
     """Inode of each guest's cgroup, which the applier checks before it writes (P9)."""
     huge_paths: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from guestroom import decide
 from guestroom.agent.brakes import Brakes
 from guestroom.agent.care import Care
 from guestroom.agent.endings import Endings
+from guestroom.agent.reclaim import Reclaiming
 from guestroom.agent.room import Room, inputs_of
 from guestroom.agent.tasks import Tasks
 from guestroom.config import OnRunaway
@@ -38,12 +39,13 @@ _GIVE_BACK_S = 5.0
 class Growing:
     """Carries out what ``decide`` says about growth, giving back, warnings and runaways."""
 
-    def __init__(self, room: Room, endings: Endings, tasks: Tasks) -> None:
+    def __init__(self, room: Room, endings: Endings, tasks: Tasks, reclaiming: Reclaiming) -> None:
         self.room = room
         self.deps = room.deps
         self.endings = endings
         self.tasks = tasks
         self.brakes = Brakes(room, tasks)
+        self.reclaiming = reclaiming
         self._busy = False
         self._over: dict[str, Care] = {}
         """Who alarmed and was not looked at yet."""
@@ -97,8 +99,19 @@ class Growing:
                 if not (found.now or found.then):
                     until_s = self.deps.clock.monotonic() + _REST_S
                     self._rests_s.update(dict.fromkeys(growing, until_s))
+                if found.lent_bytes > 0:
+                    # Beside it: no growing guest waits for what others may give up.
+                    most = max(found.wanting, key=lambda want: want.lent_bytes)
+                    self.tasks.spawn(self._reclaim(most.name, found.lent_bytes))
         finally:
             self._busy = False
+
+    async def _reclaim(self, name: str, short_bytes: int) -> None:
+        """Ask others for memory that no grant can give; what comes of it is shared as any room."""
+        if not await self.reclaiming.for_growth(name, short_bytes):
+            return
+        async with self.room.lock:
+            await self.room.divide_again(f"memory was got back for {name}")
 
     async def _from_neighbours(self) -> None:
         """Decide again from fresh facts and carry all of it out; the caller holds the lock."""
@@ -159,10 +172,11 @@ class Growing:
         reading = care.reading
         if reading is None or reading.overhead_bytes is None or care.record.released:
             return False
-        return reading.overhead_bytes > care.record.grant_bytes
+        return reading.overhead_bytes + care.returned_bytes > care.record.grant_bytes
 
     async def _give_back(self, now_s: float) -> None:
         """Steps back of those that have had room to spare for a while."""
+        self.tasks.spawn(self.reclaiming.tend())
         room, deps = self.room, self.deps
         async with room.lock.only_looking():
             if room.budget is None:

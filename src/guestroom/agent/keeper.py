@@ -15,6 +15,7 @@ from guestroom.agent.deps import Deps
 from guestroom.agent.endings import Endings
 from guestroom.agent.growth import Growing
 from guestroom.agent.launch import Launch, error_line
+from guestroom.agent.reclaim import Reclaiming
 from guestroom.agent.recover import recover
 from guestroom.agent.request import StartRequest, understand
 from guestroom.agent.room import Room
@@ -40,7 +41,8 @@ class Keeper:
         self.room = Room(deps, stop_guest=lambda action, budget: self.endings.stop_for_recreation(action, budget))
         self.endings = Endings(self.room, self.tasks)
         self.adoptions = Adoptions(self.room, self.endings)
-        self.growing = Growing(self.room, self.endings, self.tasks)
+        self.reclaiming = Reclaiming(self.room)
+        self.growing = Growing(self.room, self.endings, self.tasks, self.reclaiming)
         self.sweep = Sweep(self.room, self.endings, self.growing)
 
     # --- life ------------------------------------------------------------------------------------------
@@ -75,7 +77,7 @@ class Keeper:
 
     async def _start(self, request: StartRequest, session: Session) -> None:
         try:
-            care = await Launch(self.room, request, session).run()
+            care = await Launch(self.room, request, session, self.reclaiming.before).run()
         except GuestroomError as error:
             self.deps.event("not_started", request.name, error.line(), error.numbers)
             session.emit(error_line(error))
@@ -106,7 +108,8 @@ class Keeper:
             now_s = deps.clock.monotonic()
             plan = decide.plan(wanted.newcomer, room.guests(), host, deps.settings, now_s, burst_bytes=burst)
         assert plan.verdict is not None
-        return verdict_row(plan.verdict) | {"actions": [deps.encode(action) for action in plan.actions]}
+        actions = [deps.encode(action) for action in plan.actions]
+        return verdict_row(plan.verdict) | {"actions": actions, "reclaim": self.reclaiming.named(plan.verdict, host)}
 
     async def adopt(self, wish: AdoptRequest) -> dict[str, object]:
         """Take a running QEMU under care."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 
 from guestroom.actions import Verdict
@@ -33,14 +33,19 @@ _RAM_TOLERANCE_BYTES = 256 * PAGE_BYTES
 """How much less than its RAM may show in ``ram``: per-CPU charge stock is at most 64 pages a CPU."""
 
 
+Before = Callable[[Understood], Awaitable[None]]
+
+
 class Launch:
     """Carries one request through. ``run`` is the whole of it."""
 
-    def __init__(self, room: Room, request: StartRequest, session: Session) -> None:
+    def __init__(self, room: Room, request: StartRequest, session: Session, before: Before) -> None:
         self.room = room
         self.deps = room.deps
         self.request = request
         self.session = session
+        self.before = before
+        """Done before a newcomer is decided about."""
         self.care: Care | None = None
         self.continued = False
         """From here on it runs: nothing that goes wrong later may end it."""
@@ -54,6 +59,7 @@ class Launch:
         wanted = understand(
             request.name, request.argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short
         )
+        await self.before(wanted)
         reservation = Reservation(self.room, self.session)
         verdict = await reservation.make(wanted, path)
         self.care = reservation.care

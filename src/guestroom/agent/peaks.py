@@ -9,9 +9,20 @@ two samples is added to what was sampled, up to that peak (DESIGN, word "peak").
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 BLUR_BYTES = 1 << 20
 """Page cache up to this much is within the accuracy that is asked of a peak."""
+
+
+@dataclass(slots=True)
+class _Half:
+    """One half of the window."""
+
+    began_s: float
+    peak_bytes: int
+    cache_bytes: int
+    """Page cache there was at that peak."""
 
 
 class PeakWindow:
@@ -19,7 +30,7 @@ class PeakWindow:
 
     def __init__(self, window_s: float) -> None:
         self.half_s = window_s / 2
-        self._halves: deque[tuple[float, int]] = deque(maxlen=2)
+        self._halves: deque[_Half] = deque(maxlen=2)
         self._last: int | None = None
         self._largest_gap = 0
 
@@ -48,20 +59,37 @@ class PeakWindow:
         else:
             # The kernel's peak counts page cache or is of longer ago, so it is a bound on what was missed.
             seen = max(overhead_bytes, min(overhead_bytes + self._largest_gap, kernel_peak_bytes))
-        if self._halves and at_s - self._halves[-1][0] < self.half_s:
-            began_s, peak = self._halves[-1]
-            self._halves[-1] = (began_s, max(peak, seen))
+        cache = cache_bytes or 0
+        if self._halves and at_s - self._halves[-1].began_s < self.half_s:
+            half = self._halves[-1]
+            if seen > half.peak_bytes:
+                half.peak_bytes, half.cache_bytes = seen, cache
             return False
         began = not self._halves
-        self._halves.append((at_s, seen))
+        self._halves.append(_Half(at_s, seen, cache))
         self._largest_gap = 0
         return not began
 
+    def cache_gone(self, cache_bytes: int, records_bytes: int) -> None:
+        """Page cache of ``cache_bytes`` was dropped, and ``records_bytes`` of kernel memory, its records, went with it.
+
+        Records come with the cache (tree nodes and buffer heads, so much a page), and were never overhead: a peak
+        that was seen with as much cache held as many of them and is lower by that, one with less cache by less, one
+        without any not at all. The caller has reset the kernel's own peak.
+        """
+        self._largest_gap = 0
+        for half in self._halves:
+            if cache_bytes > 0:
+                share = records_bytes * min(half.cache_bytes, cache_bytes) // cache_bytes
+                half.peak_bytes, half.cache_bytes = max(0, half.peak_bytes - share), 0
+        if self._last is not None:
+            self._last = max(0, self._last - records_bytes)
+
     def restore(self, at_s: float, peak_bytes: int) -> None:
         """Begin with a peak that was recorded before a restart."""
-        self._halves.append((at_s, peak_bytes))
+        self._halves.append(_Half(at_s, peak_bytes, 0))
 
     @property
     def peak_bytes(self) -> int | None:
         """The largest overhead in the window, or None before the first sample."""
-        return max((peak for _, peak in self._halves), default=None)
+        return max((half.peak_bytes for half in self._halves), default=None)

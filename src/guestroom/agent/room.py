@@ -238,7 +238,7 @@ class Room:
         if self.budget is None:
             return 0
         lent = sum(
-            max(0, care.reading.overhead_bytes - care.record.grant_bytes)
+            max(0, care.reading.overhead_bytes + care.returned_bytes - care.record.grant_bytes)
             for care in self.cares.values()
             if care.record.adoption is None and care.reading is not None and care.reading.overhead_bytes is not None
         )
@@ -281,7 +281,7 @@ class Room:
         care.hold_at_bytes = self.following.hold_at_bytes(care, self.budget)
         self.deps.alarms.guest(
             record.name,
-            record.ram_charged_bytes,
+            record.promised_charged_bytes,
             record.weight,
             record.grant_bytes,
             record.limit_bytes,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from guestroom import size
-from guestroom.config import Brake, OnRunaway, OnShort, Percent, Reserve, Rest, Settings, Sharing
+from guestroom.config import Brake, OnRunaway, OnShort, Percent, Reclaim, Reserve, Rest, Settings, Sharing
 from guestroom.errors import InputError, SizeError
 from guestroom.units import MAX_JSON_INT, Dialect, parse_size
 
@@ -124,7 +124,7 @@ def _seconds(alias: str, default: float, least: float, meaning: str) -> Any:
     )
 
 
-def _words(kind: type[OnShort] | type[OnRunaway] | type[Sharing] | type[Brake]) -> str:
+def _words(kind: type[OnShort] | type[OnRunaway] | type[Reclaim] | type[Sharing] | type[Brake]) -> str:
     return ", ".join(f'"{one.value}"' for one in kind)
 
 
@@ -196,6 +196,14 @@ class HostSection(Section):
         _words(Brake),
         "How a guest whose disk requests in flight take the headroom is slowed down before it would be held: few "
         "requests a second (throttle), vCPUs stopped for the moment they take (stop), or not at all (none).",
+    )
+    reclaim: Annotated[Reclaim, _one_of(Reclaim)] = _key(
+        "reclaim",
+        _D.reclaim,
+        f'"{_D.reclaim.value}"',
+        _words(Reclaim),
+        "What may be taken back from guests before one is turned away or held: nothing (off), page cache and what "
+        "their balloon_min allows (cache), and QEMU's own memory into swap as well (swap).",
     )
     giveback_keep_bytes: Annotated[int, PlainValidator(read_size)] = _key(
         "giveback_keep",
@@ -309,6 +317,9 @@ class TimingSection(Section):
     warn_before_s: float = _seconds(
         "warn_before_s", _D.warn_before_s, 1, "How long before a guest would reach its limit a warning is raised."
     )
+    reclaim_s: float = _seconds(
+        "reclaim_s", _D.reclaim_s, 0.1, "The longest that getting memory back may delay a new guest."
+    )
     reading_keep_s: float = _seconds(
         "reading_keep_s", _D.reading_keep_s, 0, "How far apart a quiet guest's readings are kept in the ledger."
     )
@@ -350,4 +361,11 @@ class GuestSection(Section):
     )
     brake: Annotated[Brake | None, _one_of(Brake)] = _key(
         "brake", None, '"stop"', _words(Brake), "How it is slowed down; not set: that of [host]."
+    )
+    balloon_min_bytes: Annotated[int | None, PlainValidator(lambda value: read_size(value, 1))] = _key(
+        "balloon_min",
+        None,
+        '"512MiB"',
+        f"{_SIZE}, at least 1",
+        "RAM it keeps at least when its balloon is used; not set: its balloon is never touched.",
     )

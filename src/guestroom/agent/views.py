@@ -56,6 +56,7 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
         "released": record.released,
         "accounting": record.accounting.value,
         "ram_bytes": record.ram_bytes,
+        "lent_ram_bytes": record.lent_ram_bytes,
         "ram_resident_bytes": reading.ram_resident_bytes if reading is not None else None,
         "overhead_bytes": reading.overhead_bytes if reading is not None else None,
         "overhead_upper_bound_bytes": reading.upper_bound_bytes if reading is not None else None,
@@ -78,7 +79,7 @@ def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int,
     overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in under_wall]
     grants = sum(care.record.grant_bytes for care in under_wall)
     lent = sum(
-        max(0, overhead - care.record.grant_bytes)
+        max(0, overhead + care.returned_bytes - care.record.grant_bytes)
         for care, overhead in zip(under_wall, overheads, strict=True)
         if overhead is not None
     )
@@ -87,6 +88,7 @@ def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int,
         "available_bytes": host.available_bytes,
         "hugetlb_bytes": host.hugetlb_bytes,
         "swap_total_bytes": host.swap_total_bytes,
+        "swap_free_bytes": host.swap_free_bytes,
         "wall_limit_bytes": plain_limit(host.wall_limit_bytes),
         "wall_unreclaimable_bytes": host.wall_unreclaimable_bytes,
         "budget_bytes": budget.budget_bytes,

@@ -3,6 +3,7 @@
 from guestroom.apply.cgroup1 import KernelApplier
 from guestroom.apply.cgroup2 import KernelApplier2
 from guestroom.apply.processes import ProcessHandle, move, open_process, read_start_ticks
+from guestroom.apply.swap import swap_out, without_swap
 from guestroom.apply.upkeep import (
     Report,
     SystemClock,
@@ -38,8 +39,10 @@ __all__ = [
     "remove_guest",
     "reset_peak",
     "set_up_wall",
+    "swap_out",
     "take_place",
     "thaw",
     "wall_writes",
+    "without_swap",
     "writes",
 ]

@@ -17,6 +17,7 @@ from guestroom.facts import Unit
 from guestroom.layout import Layout
 from guestroom.observe import procfs, systemd
 from guestroom.observe.hierarchy import find_layout, mount_root
+from guestroom.observe.swap import read_swap
 from guestroom.ports import Files
 from guestroom.units import format_bytes
 
@@ -205,15 +206,40 @@ def _until(argv: list[str], mark: bytes, timeout_s: float) -> tuple[bytes, float
 
 
 def check_memory(files: Files) -> Check:
-    """Host memory and swap."""
+    """Host memory."""
     try:
         meminfo = procfs.read_meminfo(files)
     except HostError as error:
         return Check("memory", Level.FAIL, error.line())
-    swap = meminfo.swap_total_bytes
-    text = "swap not known" if swap is None else "no swap" if swap == 0 else f"{format_bytes(swap)} of swap"
     available = format_bytes(meminfo.available_bytes) if meminfo.available_bytes is not None else "unknown"
-    return Check("memory", Level.OK, f"{format_bytes(meminfo.total_bytes)}, {available} available, {text}")
+    return Check("memory", Level.OK, f"{format_bytes(meminfo.total_bytes)}, {available} available")
+
+
+def check_swap(files: Files, cgroup: str) -> Check:
+    """Swap, zram and zswap: what reclaim can take beside page cache, and whether a guest's swap is seen."""
+    try:
+        layout = find_layout(files, cgroup)
+        state = read_swap(files, layout)
+    except HostError as error:
+        return Check("swap", Level.WARN, error.line())
+    zswap = {True: "zswap on", False: "zswap off", None: "no zswap"}[state.zswap]
+    if not state.devices:
+        return Check("swap", Level.OK, f"none; reclaim takes page cache only ({zswap})")
+    devices = ", ".join(
+        f"{device.path}{' (zram: takes host memory still)' if device.is_zram else ''} "
+        f"{format_bytes(device.used_bytes)} of {format_bytes(device.size_bytes)} used"
+        for device in state.devices
+    )
+    swappiness = "unknown" if state.swappiness is None else state.swappiness
+    text = f"{devices}; swappiness {swappiness}, {zswap}; dropping page cache swaps nothing"
+    if state.counted is False:
+        return Check(
+            "swap",
+            Level.WARN,
+            f"{text}; not counted for each cgroup: swapped overhead of a guest is not seen",
+            "boot with swapaccount=1, or switch swap off",
+        )
+    return Check("swap", Level.OK, f"{text}; what a guest has swapped counts as its overhead")
 
 
 def check_hugepages(files: Files) -> Check:

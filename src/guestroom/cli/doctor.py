@@ -40,6 +40,7 @@ def doctor(
         checks.check_qemu(qemu),
         checks.check_kvm(qemu, kvm_timeout_s, kernel),
         checks.check_memory(files),
+        checks.check_swap(files, cgroup),
         checks.check_hugepages(files),
         checks.check_ksm(files),
         checks.check_libvirt(),

@@ -12,6 +12,7 @@ from guestroom.cli.output import Column, emit_json, emit_text, json_option, note
 from guestroom.cli.running import read_configs
 from guestroom.errors import NoRoomError
 from guestroom.guest import check_name
+from guestroom.units import format_bytes
 
 _STEPS = {
     "SetLimit": "set limit",
@@ -19,6 +20,13 @@ _STEPS = {
     "MakeGuest": "make cgroups with limit",
     "StartGuest": "start",
     "StopGuest": "stop, comes back with overhead",
+}
+
+
+_ASKED = {
+    "cache": "before this stands, page cache is asked of",
+    "swap": "before this stands, memory is swapped out of",
+    "balloon": "before this stands, RAM is asked of",
 }
 
 
@@ -48,6 +56,8 @@ def plan(name: str, on_short: str | None, socket_path: str, as_json: bool, argv:
         emit_text(answer["message"])
         for advice in answer["advice"]:
             emit_text(f"  - {advice}")
+        for ask in answer["reclaim"]:
+            emit_text(f"  - {_ASKED[ask['means']]} {ask['name']}: up to {format_bytes(ask['bytes'])} ({ask['why']})")
         rows = [_cells(action) for action in answer["actions"]]
         if rows:
             table((Column("STEP"), Column("GUEST"), Column("FROM", right=True), Column("TO", right=True)), rows)

@@ -25,6 +25,7 @@ from guestroom.cli.elsewhere import (
     RealElsewhere,
     RealPrograms,
 )
+from guestroom.cli.reclaiming import KernelReclaimer
 from guestroom.config import Settings
 from guestroom.describe import from_qemu_argv
 from guestroom.errors import AgentError, GuestroomError, HostError, from_write
@@ -146,6 +147,7 @@ def build_deps(
         inodes=inodes,
         machine=ElsewhereMachine(files, layout, clock, adopted, places),
         elsewhere=RealElsewhere(files, layout, programs, adopted, places, alarms),
+        reclaimer=KernelReclaimer(files, layout),
         ledger=ledger,
         late=Outbox(ledger, clock),
         alarms=ElsewhereAlarms(alarms, places),

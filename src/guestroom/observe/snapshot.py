@@ -80,6 +80,7 @@ class KernelObserver:
             available_bytes=meminfo.available_bytes,
             hugetlb_bytes=procfs.hugetlb_pool_bytes(self._files),
             swap_total_bytes=meminfo.swap_total_bytes,
+            swap_free_bytes=meminfo.swap_free_bytes,
             ancestors=self._ancestors(0 if wall is None else wall.unreclaimable_bytes),
             outsiders=self._outsiders(),
             wall_limit_bytes=None if wall is None else wall.limit_bytes,

@@ -90,6 +90,7 @@ class MemCgroup(Cgroup):
         # A new child starts with its parent's setting; later changes above do not reach it (measured).
         self.oom_kill_disable: bool = parent.oom_kill_disable if parent is not None else False
         self.oom_kills = 0
+        self.swappiness = 60
         self.ghosts: list[MemCgroup] = []
         """Removed children that still hold charges: in usage and in the ``total_`` lines, in no folder."""
         self.folios: list[Folio] = []

@@ -40,7 +40,7 @@ class MemoryFiles:
             "memory.kmem.usage_in_bytes": lambda group: f"{group.total(Kind.KERNEL)}\n",
             "memory.soft_limit_in_bytes": lambda group: f"{NO_LIMIT_BYTES}\n",
             "memory.use_hierarchy": lambda group: "1\n",
-            "memory.swappiness": lambda group: "60\n",
+            "memory.swappiness": lambda group: f"{group.swappiness}\n",
             "memory.move_charge_at_immigrate": lambda group: "0\n",
             "memory.oom_control": self._oom_control,
             "memory.stat": self._stat,
@@ -54,6 +54,7 @@ class MemoryFiles:
             "memory.failcnt": lambda group, text, path: setattr(group, "failcnt", 0),
             "memory.force_empty": lambda group, text, path: kernel.controller.force_empty(group),
             "memory.oom_control": self._set_oom_control,
+            "memory.swappiness": lambda group, text, path: setattr(group, "swappiness", int(text)),
         }
 
     def read(self, group: MemCgroup, name: str, path: str) -> str:

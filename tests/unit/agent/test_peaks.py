@@ -26,6 +26,17 @@ def test_page_cache_makes_the_kernels_peak_a_bound_only() -> None:
     assert window.peak_bytes == 510 * MIB
 
 
+def test_records_of_dropped_cache_leave_the_peaks_that_held_them() -> None:
+    """A peak seen with as much cache is lower by its records, one with half of it by half, one without any not."""
+    for cache, expected in ((500 * MIB, 70 * MIB), (900 * MIB, 70 * MIB), (250 * MIB, 80 * MIB), (0, 90 * MIB)):
+        window = PeakWindow(600)
+        window.add(0.0, 90 * MIB, 90 * MIB, cache)
+        window.cache_gone(500 * MIB, 20 * MIB)
+        assert window.peak_bytes == expected
+        window.add(1.0, 60 * MIB, 95 * MIB, 0)
+        assert window.peak_bytes == 95 * MIB, "the kernel's peak was reset with the cache: it is exact again"
+
+
 def test_without_a_kernel_peak_the_gap_is_added() -> None:
     """Where the kernel tells no peak the samples and their largest gap stand for it."""
     window = PeakWindow(600)

@@ -12,7 +12,7 @@ import pytest
 from guestroom import size
 from guestroom.agent import settings_file
 from guestroom.agent.settings_file import LARGEST_BYTES, example_toml, load_settings, parse_settings
-from guestroom.config import Brake, GuestSettings, OnRunaway, OnShort, Percent, Rest, Settings, Sharing
+from guestroom.config import Brake, GuestSettings, OnRunaway, OnShort, Percent, Reclaim, Rest, Settings, Sharing
 from guestroom.errors import ConfigError
 from guestroom.units import GIB, MIB
 
@@ -43,6 +43,7 @@ cgroup = "vms"
 socket_group = "kvm"
 on_runaway = "wall"
 brake = "none"
+reclaim = "swap"
 giveback_keep = "48MiB"
 giveback_step = "10%"
 swap = "64MiB"
@@ -66,6 +67,7 @@ reading_keep_s = 5
 runaway_after_s = 30
 giveback_after_s = 90
 warn_before_s = 300
+reclaim_s = 2.5
 
 [guests.db]
 weight = "4GiB"
@@ -81,6 +83,7 @@ brake = "stop"
 
 [guests.web-1]
 weight = 3
+balloon_min = "512MiB"
 """
 
 FULL_SETTINGS = Settings(
@@ -106,6 +109,8 @@ FULL_SETTINGS = Settings(
     socket_group="kvm",
     on_runaway=OnRunaway.WALL,
     brake=Brake.NONE,
+    reclaim=Reclaim.SWAP,
+    reclaim_s=2.5,
     runaway_after_s=30.0,
     giveback_after_s=90.0,
     giveback_keep_bytes=48 * MIB,
@@ -117,7 +122,7 @@ FULL_SETTINGS = Settings(
         "db": GuestSettings(
             4 * GIB, GIB, 500 * MIB, True, 200 * MIB, OnShort.RECREATE, OnRunaway.STOP, 0, MIB, Brake.STOP
         ),
-        "web-1": GuestSettings(weight=3),
+        "web-1": GuestSettings(weight=3, balloon_min_bytes=512 * MIB),
     },
 )
 
@@ -155,7 +160,7 @@ def test_the_printed_guest_can_be_used_as_it_is() -> None:
     guest = text[text.index("# [guests.NAME]") :].replace("\n# ", "\n").removeprefix("# ")
     assert parse_settings(guest.replace("= false", "= true"), "example").guests == {
         "NAME": GuestSettings(
-            1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP, 0, 0, Brake.STOP
+            1, 600 * MIB, 400 * MIB, True, 200 * MIB, OnShort.SQUEEZE, OnRunaway.STOP, 0, 0, Brake.STOP, 512 * MIB
         )
     }
 
@@ -220,6 +225,7 @@ def test_600m_is_refused_with_both_readings() -> None:
         ("sizing", "on_short", '"wait"', '"squeeze", "refuse", "recreate"'),
         ("host", "on_runaway", '"kill"', '"hold", "stop", "wall"'),
         ("host", "brake", '"slow"', '"throttle", "stop", "none"'),
+        ("host", "reclaim", '"all"', '"off", "cache", "swap"'),
         ("host", "giveback_step", '"0%"', "percentage"),
         ("host", "giveback_step", "25", "percentage"),
         ("timing", "settle_s", "-1", "seconds, from 0"),
