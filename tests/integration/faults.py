@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -30,8 +31,10 @@ class Small:
         self.monitor = str(host.folder / f"{name}.qmp")
         qmp = ("-qmp", f"unix:{self.monitor},server=on,wait=off")
         self.run = run_firmware(host, name, *options, extra=qmp)
+        host.at_end.append(self._end)
+        self.pid = -1
         assert until(running(host, name), 30), self.run.stderr.read() if self.run.poll() is not None else "not running"
-        self.pid: int = host.ps()[name]["pid"]
+        self.pid = int(host.ps()[name]["pid"])
 
     def grow(self, size_bytes: int, block: str, *, timeout_s: float = 20.0) -> None:
         """QEMU takes this much more, touched."""
@@ -61,6 +64,17 @@ class Small:
     def folder(self) -> str:
         """Its cgroup."""
         return self.host.layout.guest(self.name)
+
+    def _end(self) -> None:
+        """Whatever a test did to it, wherever somebody moved it: it ends."""
+        with contextlib.suppress(OSError):
+            self.host.files.write(f"{self.host.layout.freezer_of(self.name)}/freezer.state", "THAWED")
+        self.run.kill()
+        self.run.wait()
+        monitor = f"unix:{self.monitor},server=on,wait=off"
+        with contextlib.suppress(OSError):
+            if monitor in Path(f"/proc/{self.pid}/cmdline").read_text():
+                os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Its user ends it, cleanly."""

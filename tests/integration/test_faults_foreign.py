@@ -200,6 +200,7 @@ def test_a_qemu_moved_out_is_moved_back(make_host: MakeHost) -> None:
     assert host.ps()["A"]["overhead_bytes"] is None, "what it takes there is unknown, not nothing"
     unharmed(host)
     assert guest.alive
+    guest.stop()
 
 
 Removal = Callable[[Host, Small], None]

@@ -24,7 +24,7 @@ from guestroom.agent.sweep import Sweep
 from guestroom.agent.tasks import Tasks
 from guestroom.agent.views import guest_row, host_row, verdict_row
 from guestroom.config import OnShort
-from guestroom.errors import GuestroomError, HostError, InputError
+from guestroom.errors import AgentError, GuestroomError, HostError, InputError
 from guestroom.facts import GuestState
 from guestroom.units import format_bytes
 
@@ -44,6 +44,8 @@ class Keeper:
         self.reclaiming = Reclaiming(self.room)
         self.growing = Growing(self.room, self.endings, self.tasks, self.reclaiming)
         self.sweep = Sweep(self.room, self.endings, self.growing)
+        self.ending = False
+        """Connections that would stay open end now."""
 
     # --- life ------------------------------------------------------------------------------------------
 
@@ -58,14 +60,19 @@ class Keeper:
 
     async def end(self) -> None:
         """A clean stop: nothing stays held, killers are as they were, guests go on under their limits (P11)."""
+        self.ending = True
         self.tasks.cancel()
         async with self.room.lock:
             for care in self.room.cares.values():
                 if care.record.held:
                     await self.endings.let_go(care, "the agent is stopping")
                 care.send({"event": "agent_stopping"})
+                if care.session is not None:
+                    care.session.close()
             await self.growing.brakes.off_all("the agent is stopping")
-            names = [care.name for care in self.room.cares.values() if care.record.identity is not None]
+            # A released guest's killer is on by now, and where its cgroup was taken away the name is another's (P9).
+            cares = [care for care in self.room.cares.values() if not care.record.released]
+            names = [care.name for care in cares if care.record.identity is not None]
             await self.deps.kernel(lambda: self.deps.machine.killers(names, enabled=True))
         self.deps.event("agent_stopped", None, f"the agent stops; {len(names)} guests go on under their limits")
 
@@ -73,6 +80,10 @@ class Keeper:
 
     def begin_start(self, request: StartRequest, session: Session) -> None:
         """Take a request through beside everything else; ``session`` hears how it went."""
+        if self.ending:
+            session.emit(error_line(AgentError("the agent is stopping; nothing was started", where=request.name)))
+            session.close()
+            return
         self.tasks.spawn(self._start(request, session))
 
     async def _start(self, request: StartRequest, session: Session) -> None:
@@ -148,6 +159,8 @@ class Keeper:
 
     async def rejoin(self, name: str, peer_pid: int, session: Session) -> None:
         """A ``run`` that lost its connection is back: tell it what is, and give it its orders again."""
+        if self.ending:
+            raise AgentError("the agent is stopping", where=name)
         care = self._care(name)
         identity = care.record.identity
         try:

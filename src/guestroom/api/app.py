@@ -165,7 +165,7 @@ async def _encode(lines: AsyncIterator[Mapping[str, object]]) -> AsyncIterator[b
 
 
 async def _follow(keeper: Keeper, after: int) -> AsyncIterator[bytes]:
-    while True:
+    while not keeper.ending:
         for event in await keeper.events(after, 1000):
             after = int(str(event["number"]))
             yield json.dumps(event).encode() + b"\n"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ class Host:
         self.client = AgentClient(self.socket)
         self.process: subprocess.Popen[bytes] | None = None
         self.vms: list[Vm] = []
-        self._env = env or {}
+        self.at_end: list[Callable[[], object]] = []
+        """Called first of all when this is cleaned up: ends what only its maker can find."""
+        self.env = dict(env or {})
+        """Added to the agent's environment."""
 
     def command(self, *words: str) -> list[str]:
         """A guestroom command line of this environment."""
@@ -59,7 +63,7 @@ class Host:
 
     def start(self, *, fault_at: str | None = None, timeout_s: float = 20.0) -> None:
         """Start the agent and wait until it answers. Raises ``AgentError`` with its last words otherwise."""
-        env = os.environ | self._env | ({"GUESTROOM_FAULT_AT": fault_at} if fault_at is not None else {})
+        env = os.environ | self.env | ({"GUESTROOM_FAULT_AT": fault_at} if fault_at is not None else {})
         argv = self.command("agent", "--config", str(self.config), "--socket", self.socket, "--state", self.state)
         with (self.folder / "agent.log").open("ab") as log:
             argv = self.place.words(argv)
@@ -180,6 +184,8 @@ class Host:
 
     def clean_up(self) -> None:
         """End every guest and the agent, remove every cgroup and the folder."""
+        for end in self.at_end:
+            end()
         for vm in self.vms:
             self._thaw(vm.machine.name)
             vm.stop()

@@ -150,3 +150,36 @@ def test_slow_start_is_waited_for_and_a_deaf_process_is_ended(monkeypatch: pytes
         await client.stop()
 
     run(work)
+
+
+_DEAF = """
+import json, os, sys, time
+print(json.dumps({"event": "ready", "scheduler": "other"}), flush=True)
+if os.path.exists(sys.argv[0] + ".deaf"):
+    os.unlink(sys.argv[0] + ".deaf")
+    time.sleep(60)
+for line in sys.stdin:
+    print(json.dumps({"event": "pong" if json.loads(line)["op"] == "ping" else "heard"}), flush=True)
+"""
+
+
+def test_one_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process without a word for three pings is ended and another takes over; one that answers stays."""
+
+    async def work() -> None:
+        monkeypatch.setattr("guestroom.agent.alarm_client._PING_S", 0.05)
+        (tmp_path / "alarm.py.deaf").touch()
+        client = await made(monkeypatch, _DEAF, tmp_path)
+        deaf = client.pid
+        error = await next_of(client, "error")
+        assert f"pid {deaf}" in str(error["message"])
+        assert "not answered" in str(error["message"])
+        assert "ended" in str((await next_of(client, "error"))["message"])
+        await asyncio.sleep(1.0)
+        after = client.pid
+        assert after != deaf
+        await asyncio.sleep(0.5)
+        assert client.pid == after
+        await client.stop()
+
+    run(work)

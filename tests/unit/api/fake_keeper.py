@@ -25,6 +25,7 @@ class FakeKeeper:
     def __init__(self) -> None:
         self.asked: list[object] = []
         self.fails: GuestroomError | None = None
+        self.ending = False
 
     def guest_rows(self) -> list[dict[str, object]]:
         """One guest."""
