@@ -33,6 +33,10 @@ class Judge:
     expected_gone: set[str] = field(default_factory=set)
     steps: int = 0
     seen: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    others_at_work: bool = False
+    """What is written now is written by somebody else."""
+    others: set[str] = field(default_factory=set)
+    """Cgroups that are somebody else's, whatever their names."""
     made: dict[str, int] = field(default_factory=dict)
     """Grants of newcomers whose cgroups are made and who are not under care yet."""
 
@@ -114,6 +118,8 @@ class Judge:
             guest = self.agent.guests[name]
             if name == action.name or not guest.alive or care.record.state is GuestState.QUEUED:
                 continue
+            if care.record.released:
+                continue  # its cgroup was taken away: nothing limits it but its room, which still counts
             most = max(care.record.grant_bytes + self.headroom_bytes, self._peak(guest))
             if self.agent.limit(name) > round_up(guest.ram_bytes) + round_up(most):
                 yield f"P3: {action.name} starts while {name} may still take {self.agent.limit(name)}"
@@ -170,6 +176,11 @@ class Judge:
 
     def _write(self, path: str, value: str) -> None:
         """P9: nothing outside our cgroups, nothing in a folder somebody else made under the same name."""
+        if self.others_at_work:
+            return
+        self.broken += [
+            f"P9: {value!r} is written to {path}" for one in self.others if f"{path}/".startswith(f"{one}/")
+        ]
         layout = self.agent.layout
         roots = (f"{layout.memory}/", f"{layout.freezer}/")
         if not path.startswith(roots) and path.rpartition("/")[0] not in (layout.memory, layout.freezer):

@@ -139,6 +139,8 @@ class SimAlarms:
         self._layout = agent.layout
         self.news: list[Mapping[str, object]] = []
         self.brakes: dict[str, BrakeMark | None] = {}
+        self.deaf = False
+        """No threshold wakes it: it looks by itself only, now and then."""
         applier = KernelApplier(agent.host, agent.layout, agent.clock, freeze_wait_s=0.0)
         self.watch = Watch(agent.host, agent.layout, applier, agent.clock, self._tell)
         self.on_raised: Callable[[Mapping[str, object]], None] = lambda news: None
@@ -192,6 +194,11 @@ class SimAlarms:
 
     def look(self) -> None:
         """What a crossed threshold makes the alarm process do."""
+        if not self.deaf:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """A look by itself."""
         self.watch.look()
         self.watch.settle()
 
@@ -338,7 +345,7 @@ class SimAgent:
         """Let time pass: sweeps, ends that are noticed, news of the alarm."""
         await self._tell()
         await asyncio.sleep(seconds)
-        self.alarms.look()
+        self.alarms.sweep()
         await self._tell()
         if self.keeper.tasks.failed.done():
             self.keeper.tasks.failed.result()

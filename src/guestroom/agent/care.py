@@ -111,6 +111,10 @@ class Care:
     """Its OOM killer is on by our own hand, so that it can end."""
     family: set[int] | None = None
     """Pids of its own processes; None until it was first seen running."""
+    gone: bool = False
+    """Its cgroup was taken away: what is there under its name now is not its."""
+    outside: bool = False
+    """Somebody else moved it out of its cgroup: what it takes now is charged elsewhere."""
     strangers: set[int] = field(default_factory=set)
     """Pids in its cgroup that somebody else put there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 
 from guestroom.agent.deps import Deps
@@ -20,6 +21,18 @@ class Folders:
         self._again_s = 0.0
         self._wait_s = 0.0
         self._busy = False
+
+    def made(self, name: str) -> None:
+        """A guest's cgroups were made: from now on only these are written or removed under its name (P9)."""
+        with contextlib.suppress(VanishedError):
+            self.deps.inodes[name] = self.deps.machine.inode(name)
+
+    def reset_peak(self, name: str) -> None:
+        """Begin a new window of the kernel's own peak, in the cgroup that is ours and no other of its name."""
+        machine, ours = self.deps.machine, self.deps.inodes.get(name)
+        with contextlib.suppress(VanishedError):
+            if ours is None or machine.inode(name) == ours:
+                machine.reset_peak(name, "vmm")
 
     async def remove(self, name: str, inode: int | None) -> None:
         """Remove the folder that is ours; another's under the same name is left alone (P9)."""

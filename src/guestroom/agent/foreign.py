@@ -168,7 +168,8 @@ class Foreign:
             ours = await self.deps.kernel(self.deps.machine.inode, care.name) == identity.cgroup_inode
         except VanishedError:
             ours = False
-        if ours and identity.pid in members:
+        care.outside = not ours or identity.pid not in members
+        if not care.outside:
             await self._look_for_strangers(care, members)
             return True
         await self._moved(care, identity.pid, ours)
@@ -201,6 +202,7 @@ class Foreign:
         except HostError as error:
             deps.event("moved", care.name, f"{message}; not moved back: {error.line()}", {"pid": pid, "times": times})
             return
+        care.outside = False
         deps.event("moved", care.name, f"{message}; it is back in its cgroup", {"pid": pid, "times": times})
 
     def _gone(self, care: Care, pid: int, where: str) -> None:
@@ -209,6 +211,7 @@ class Foreign:
         deps.alarms.forget(care.name)
         care.hold(held=False, now_s=deps.clock.monotonic())
         care.record = replace(care.record, released=True)
+        care.gone, care.reading = True, None
         self.room.note(care)
         message = (
             f"somebody else removed the cgroup of {care.name} or made it anew, and it runs on in {where} (pid {pid}); "

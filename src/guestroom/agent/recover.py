@@ -166,7 +166,7 @@ def _cont_if_stopped(room: Room, path: str) -> None:
 async def _finish(room: Room, finding: Finish, record: GuestRecord) -> None:
     deps = room.deps
     if finding.folder:
-        await room.retire(_care(room, record, record.limit_bytes), finding.reason)
+        await room.retire(_care(room, record, record.limit_bytes), finding.reason, left_over=True)
     else:
         deps.late.remove_guest(record.name, finding.reason)
     deps.event("ended", record.name, f"{record.name} ended while no agent ran: {finding.reason}")

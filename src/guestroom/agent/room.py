@@ -88,6 +88,9 @@ class Room:
 
     async def look(self, care: Care) -> None:
         """Read a guest's overhead now; an unreadable one becomes unknown, a vanished one keeps its last reading."""
+        if care.gone or care.outside:
+            care.reading = None
+            return
         try:
             await self.take(care, await self.deps.kernel(self.deps.observer.overhead, *care.to_observe()))
         except GuestroomError as error:
@@ -117,7 +120,7 @@ class Room:
             peak_is_old=reading.kernel_peak_is_old,
         ):
             care.kernel_peak_bytes = 0
-            await self.deps.kernel(self.deps.machine.reset_peak, care.name, "vmm")
+            await self.deps.kernel(self.folders.reset_peak, care.name)
         peak = care.peaks.peak_bytes
         if peak != care.record.overhead_peak_bytes:
             care.record = replace(care.record, overhead_peak_bytes=peak)
@@ -189,6 +192,7 @@ class Room:
         if outcome.ok:
             if newcomer is not None and isinstance(action, MakeGuest):
                 self.cares[newcomer.name] = newcomer
+                await self.deps.kernel(self.folders.made, newcomer.name)
                 self.tell_alarm(newcomer)  # its thresholds are registered while QEMU starts
             self._took(action)
         else:
@@ -362,27 +366,33 @@ class Room:
         back = decide.undo(tuple(outcomes), self.guests(), budget, self.deps.settings)
         await self.transact(f"put back after a failed step: {reason}", {"outcomes": len(outcomes)}, back)
 
-    async def retire(self, care: Care, why: str) -> None:
-        """Forget a guest whose processes are gone: its cgroups, its alarms, its record. The caller holds the lock."""
+    async def retire(self, care: Care, why: str, *, left_over: bool = False) -> None:
+        """Forget a guest whose processes are gone: its cgroups, its alarms, its record. The caller holds the lock.
+
+        ``left_over``: an earlier agent's start ended before it was known which cgroup exactly it had made.
+        """
         deps, name = self.deps, care.name
         if self.cares.get(name) is care:
             del self.cares[name]
-        await self.clear(care)
+        await self.clear(care, left_over=left_over)
         deps.late.remove_guest(name, why)
         deps.flush()
 
-    async def clear(self, care: Care) -> None:
+    async def clear(self, care: Care, *, left_over: bool = False) -> None:
         """Remove an ended guest's cgroups and let go of its process; what the kernel still drains is tried again."""
         deps, name = self.deps, care.name
         deps.alarms.forget(name)
-        deps.inodes.pop(name, None)
+        made = deps.inodes.pop(name, None)
         if care.pidfd is not None:
             # First no longer watched: the number may be another file's a moment later.
             asyncio.get_running_loop().remove_reader(care.pidfd)
             os.close(care.pidfd)
             care.pidfd, care.watched = None, False
         identity = care.record.identity
-        await self.folders.remove(name, identity.cgroup_inode if identity is not None else None)
+        inode = identity.cgroup_inode if identity is not None else made
+        # A newcomer whose cgroups could not be made, because another's are there, has none to be removed.
+        if inode is not None or left_over:
+            await self.folders.remove(name, inode)
 
     def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
         """What a verdict was decided from, for the ledger."""
