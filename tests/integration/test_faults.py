@@ -116,7 +116,7 @@ def test_an_alarm_process_that_stands_still_is_replaced(make_host: MakeHost) -> 
     grow = over_its_grant(host, guest, 110 * MIB)
     with stopped(deaf):
         guest.grow(grow, "load")
-        event = host.wait_for("alarm_error", timeout_s=10)
+        event = host.wait_for("alarm_error", timeout_s=15)
         assert f"pid {deaf}" in event["message"]
         host.wait_for("held", "A", timeout_s=10)
     assert alarm_pid(host) != deaf
