@@ -244,8 +244,14 @@ def test_a_cgroup_taken_away_from_a_running_guest(make_host: MakeHost, remove: R
     assert row["grant_bytes"] == grant
     assert guest.alive
     assert other.alive
+    if remove is not folder_removed:
+        assert host.stop() == 0
+        host.start()
+        assert host.ps()["A"]["grant_bytes"] == grant, "nor is it forgotten by the next agent"
+        assert len(host.events("gone")) == 2
     if remove is made_anew:
         assert host.figure(guest.folder, LIMIT) == 777 * MIB, "another's cgroup is not written"
+        assert not killer_off(host, guest.folder)
     guest.stop()
     host.wait_for("ended", "A")
     if remove is made_anew:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from guestroom.agent.foreign import Foreign
-from guestroom.config import OnShort
+from guestroom.config import OnShort, Sharing
+from guestroom.units import MIB
 
 from .histories import Event, Start, Stop, Tick
 from .meddling import FAULTY, WHATS, Deaf, Fault, Meddle, SetClock, suffered
+from .simagent import SETTINGS, SimAgent
 
 
 @settings(
@@ -68,6 +73,25 @@ def test_a_clock_set_at_any_time() -> None:
     for at, seconds in ((2, 1e8), (6, -2e8), (9, 30.0), (12, 1e6)):
         loud.insert(at, SetClock(seconds))
     assert suffered(loud).broken == []
+
+
+def test_two_alarms_at_the_same_moment() -> None:
+    """Two guests that pass their grants together are both raised by their alarms alone, before any sweep looks."""
+    agent = SimAgent(replace(SETTINGS, sharing=Sharing.STATIC))
+
+    async def history(it: SimAgent) -> dict[str, bool]:
+        for name in "AB":
+            await it.start(name)
+        await it.rest(45.5)
+        it.alarms.deaf = True
+        for name in "AB":
+            it.guests[name].use(it.grant(name) + 20 * MIB)
+        for name in "AB":
+            it.keeper.growing.over(it.keeper.room.cares[name])
+        await asyncio.sleep(0.2)
+        return {name: it.grant(name) >= it.guests[name].overhead_bytes for name in "AB"}
+
+    assert agent.run(history) == {"A": True, "B": True}
 
 
 def test_without_a_look_nobody_notices(monkeypatch: pytest.MonkeyPatch) -> None:

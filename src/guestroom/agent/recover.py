@@ -100,7 +100,8 @@ async def _do(room: Room, finding: Finding, record: GuestRecord | None) -> None:
             room.cares[record.name] = care
         case Finish():
             assert record is not None
-            await _finish(room, finding, record)
+            if not await _runs_elsewhere(room, finding, record):
+                await _finish(room, finding, record)
         case Foreign():
             message = (
                 f"{deps.layout.guest(finding.name)} (inode {finding.inode}, limit {format_limit(finding.limit_bytes)}) "
@@ -161,6 +162,26 @@ def _cont_if_stopped(room: Room, path: str) -> None:
             monitor.cont()
     finally:
         monitor.close()
+
+
+async def _runs_elsewhere(room: Room, finding: Finish, record: GuestRecord) -> bool:
+    """A QEMU whose cgroup was taken away and that lives: its memory stays charged to the wall, so its room counts."""
+    deps, identity = room.deps, record.identity
+    if identity is None or identity.boot_id != await deps.kernel(deps.machine.boot_id):
+        return False
+    try:
+        pidfd = await deps.kernel(deps.machine.pidfd, identity.pid, identity.start_ticks)
+        where = await deps.kernel(deps.machine.place, identity.pid)
+    except HostError:
+        return False
+    care = _care(room, replace(record, released=True, held=False), record.limit_bytes)
+    care.pidfd, care.gone = pidfd, True
+    deps.inodes[record.name] = identity.cgroup_inode
+    room.cares[record.name] = care
+    room.note(care)
+    message = f"{finding.reason}, and {record.name} runs on in {where} (pid {identity.pid}): nothing limits it there"
+    deps.event("gone", record.name, message, {"pid": identity.pid, "grant_bytes": record.grant_bytes})
+    return True
 
 
 async def _finish(room: Room, finding: Finish, record: GuestRecord) -> None:
