@@ -225,6 +225,7 @@ def made_anew(host: Host, guest: Small) -> None:
     for path in (guest.folder, host.layout.ram("A"), host.layout.vmm("A")):
         host.files.mkdir(path)
     written(host, "A", LIMIT, 777 * MIB)
+    written(host, "A", "memory.oom_control", 0)
     host.files.write(f"{host.layout.vmm('A')}/cgroup.procs", str(guest.pid))
 
 
