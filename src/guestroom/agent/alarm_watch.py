@@ -66,6 +66,8 @@ class Watched:
     """How often somebody else let it go while it was held."""
     again_s: float = 0.0
     """Not held again before, unless it takes more: nobody is fought in a loop."""
+    seen_bytes: int = 0
+    """Its overhead at the last look; 0 where it could not be told."""
     thawed_bytes: int = 0
     """Its overhead when that was seen."""
 
@@ -149,6 +151,7 @@ class Watch:
             self._raise(seen, began_s, woken=False)
         for guest, overhead_bytes in seen:
             op = guest.op
+            guest.seen_bytes = overhead_bytes or 0
             if guest.held:
                 self._still_held(guest, overhead_bytes, began_s)
             excess = Excess(op.name, op.weight, op.grant_bytes, overhead_bytes, guest.held, op.hold_at_bytes)
@@ -269,7 +272,7 @@ class Watch:
             return
         if self._held_by_another(guest):
             return
-        if began_s < guest.again_s and action.over_bytes < guest.thawed_bytes + THAWED_STEP_BYTES:
+        if began_s < guest.again_s and guest.seen_bytes < guest.thawed_bytes + THAWED_STEP_BYTES:
             return
         # Said before it is done: if this process dies in between, the agent knows what may be frozen.
         self._emit({"event": "holding", "name": action.name})
@@ -294,7 +297,7 @@ class Watch:
         guest.held = False
         guest.again_s = now_s + THAWED_WAIT_S[min(guest.thawed, len(THAWED_WAIT_S) - 1)]
         guest.thawed += 1
-        guest.thawed_bytes = max(0, (overhead_bytes or 0) - guest.op.grant_bytes)
+        guest.thawed_bytes = overhead_bytes or 0
         self._emit({"event": "thawed", "name": guest.op.name, "times": guest.thawed})
 
     def _held_by_another(self, guest: Watched) -> bool:
