@@ -18,6 +18,8 @@ from guestroom.observe.qmp import QmpClient
 from guestroom.observe.text import folder_inode, list_dirs
 from guestroom.ports import Clock, Files, Monitor
 
+_ANSWER_S = 5.0
+
 
 class KernelMachine:
     """``ports.Machine`` over cgroups of the layout's version and /proc."""
@@ -156,7 +158,10 @@ class KernelMachine:
 
     def monitor(self, path: str, timeout_s: float) -> Monitor:
         """Connect to our own monitor."""
-        return QmpClient(path, timeout_s)
+        client = QmpClient(path, timeout_s)
+        # One that has greeted is there: on a busy host an answer may take longer than one try to reach it.
+        client.timeout_s = max(timeout_s, _ANSWER_S)
+        return client
 
     def _part(self, name: str, part: str) -> str:
         return self._layout.ram(name) if part == "ram" else self._layout.vmm(name)
