@@ -92,9 +92,10 @@ class Growing:
                 found = self._found(room.free_budget())
                 if found.now:
                     await room.raise_now(found.message, inputs_of(room.guests()), found.now)
-                if found.then:
+                # Free room on loan to an alarm process that stands still would help nobody: the lock calls it back.
+                if found.then or (found.lent_bytes and room.loan.bytes):
                     async with room.lock:
-                        await self._from_neighbours()
+                        found = await self._from_neighbours() or found
                 self._tell(found)
                 if not (found.now or found.then):
                     until_s = self.deps.clock.monotonic() + _REST_S
@@ -113,8 +114,8 @@ class Growing:
         async with self.room.lock:
             await self.room.divide_again(f"memory was got back for {name}")
 
-    async def _from_neighbours(self) -> None:
-        """Decide again from fresh facts and carry all of it out; the caller holds the lock."""
+    async def _from_neighbours(self) -> Growth | None:
+        """Decide again from fresh facts and carry all of it out; the caller holds the lock. None: it could not be."""
         room, deps = self.room, self.deps
         await room.look_at_all()
         host = await room.host()
@@ -126,8 +127,9 @@ class Growing:
             )
         except LedgerError as error:
             deps.event("ledger", None, f"neighbours give no room until the ledger can be written: {error.line()}")
-            return
+            return None
         await room.put_back(outcomes, budget, found.message)
+        return found
 
     def _found(self, budget: decide.Budget) -> Growth:
         grown = {name: care.lately_bytes for name, care in self.room.cares.items()}

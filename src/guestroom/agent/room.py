@@ -88,9 +88,6 @@ class Room:
 
     async def look(self, care: Care) -> None:
         """Read a guest's overhead now; an unreadable one becomes unknown, a vanished one keeps its last reading."""
-        if care.gone or care.outside:
-            care.reading = None
-            return
         try:
             await self.take(care, await self.deps.kernel(self.deps.observer.overhead, *care.to_observe()))
         except GuestroomError as error:
@@ -105,7 +102,10 @@ class Room:
         care.reading, care.unreadable = None, True
 
     async def take(self, care: Care, reading: OverheadReading) -> None:
-        """What a look at a guest showed."""
+        """What a look at a guest showed; of one that lives elsewhere now it showed nothing (P6)."""
+        if care.gone or care.outside:
+            care.reading = None
+            return
         care.unreadable = False
         care.reading = reading
         if reading.overhead_bytes is None:
