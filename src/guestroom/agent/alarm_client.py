@@ -25,7 +25,7 @@ _RECALL_S = 0.2
 _STOP_S = 2.0
 _END_S = 0.5
 _PING_S = 1.0
-_DEAF_PINGS = 5
+_DEAF_PINGS = 3
 """So many pings without any word from it, while this process itself runs: it is stuck."""
 _START_PINGS = 30
 """The same until its first word: a slow machine imports for ten seconds and more (seen emulated)."""
@@ -280,8 +280,6 @@ class AlarmClient:
 
         Counted in pings and not in seconds: an agent that stood still itself has not asked meanwhile.
         """
-        # Until it is ready it has not begun to listen: starting takes long on a busy host.
-        await self._ready.wait()
         self._unheard = 0
         while True:
             await asyncio.sleep(_PING_S)

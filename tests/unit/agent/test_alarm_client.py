@@ -164,7 +164,7 @@ for line in sys.stdin:
 
 
 def test_one_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A process without a word for five pings is ended and another takes over; one that answers stays."""
+    """A process without a word for three pings is ended and another takes over; one that answers stays."""
 
     async def work() -> None:
         monkeypatch.setattr("guestroom.agent.alarm_client._PING_S", 0.05)
