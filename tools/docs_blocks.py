@@ -55,7 +55,7 @@ MASKS = {
     "pid": re.compile(r'(?<=  )[0-9]{2,7}(?=  [a-z])|(?<="pid": )[0-9]+|(?<=from pid )[0-9]+ \(.*\)'),
     "time": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}|(?<=_s\": )[0-9.]+"),
     "event": re.compile(r"^ *[0-9]+(?=  [0-9]{4}-)"),
-    "wait": re.compile(r"(?<=again in )[0-9]+(?= s\b)"),
+    "wait": re.compile(r"(?:(?<=again in )|(?<=waited ))[0-9]+(?= s\b)"),
 }
 WITH_SOCKET = ("run", "adopt", "ps", "plan", "events", "release", "doctor")
 SENTINEL = "@@docs-block-done"

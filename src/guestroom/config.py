@@ -29,6 +29,7 @@ class OnShort(StrEnum):
     SQUEEZE = "squeeze"
     REFUSE = "refuse"
     RECREATE = "recreate"
+    WAIT = "wait"
 
 
 class OnRunaway(StrEnum):
@@ -131,6 +132,8 @@ class Settings:
     """Readings are written to the ledger at most this often per guest unless they changed much."""
     recreate_interval_s: float = 3600.0
     start_timeout_s: float = 120.0
+    wait_timeout_s: float | None = None
+    """How long a newcomer waits for room at most; None: without end."""
     stop_timeout_s: float = 30.0
     reclaim: Reclaim = Reclaim.CACHE
     reclaim_s: float = 5.0

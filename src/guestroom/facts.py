@@ -213,7 +213,7 @@ class Newcomer:
     boot_floor_bytes: int
     cap_bytes: int | None
     on_short: str
-    """``squeeze``, ``refuse`` or ``recreate`` (``config.OnShort``)."""
+    """``squeeze``, ``refuse``, ``recreate`` or ``wait`` (``config.OnShort``)."""
     recreatable: bool = False
     recreate_need_bytes: int | None = None
     fixed_overhead: bool = False

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from guestroom.actions import Action, Outcome
 from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, Moved, OverheadReading
+from guestroom.turns import QueueEntry
 from guestroom.units import Limit
 
 Figure = int | float | str | None
@@ -322,6 +323,18 @@ class Ledger(Protocol):
 
     def ended_guests(self, limit: int = 1000) -> tuple[EndedGuest, ...]:
         """The last ``limit`` guests that ended, oldest first."""
+        ...
+
+    def put_waiting(self, entry: QueueEntry) -> None:
+        """Write the place of one that waits for room, instead of any it had."""
+        ...
+
+    def get_waiting(self) -> tuple[QueueEntry, ...]:
+        """Everybody who waits, in the order of their turns."""
+        ...
+
+    def remove_waiting(self, name: str) -> None:
+        """Give a place up; nothing where there is none."""
         ...
 
     def begin(self, reason: str, inputs: str, actions: Sequence[Action], newcomer: GuestRecord | None = None) -> int:

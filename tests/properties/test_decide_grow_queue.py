@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from guestroom.actions import Verdict, VerdictKind
-from guestroom.decide import QueueEntry, enqueue, leave, next_admissible, rules, waits_before
+from guestroom.decide import enqueue, leave, next_admissible, rules, waits_before
 from guestroom.facts import Newcomer
+from guestroom.turns import QueueEntry
 
 NAMES = "ABCDE"
 Events = list[tuple[str, str, int]]

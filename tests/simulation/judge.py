@@ -92,6 +92,8 @@ class Judge:
         match action:
             case MakeGuest() if not outcome.ok:
                 self.made.pop(action.name, None)
+            case StartGuest():
+                self.made.pop(action.name, None)  # it is under care by now, or put back
             case SetLimit() if outcome.ok:
                 self.broken += self._limit(action)
             case _:
@@ -133,7 +135,9 @@ class Judge:
             yield f"P2: {action.name} has {now} of overhead and a limit of {limit}"
         care = self.agent.keeper.room.cares.get(action.name)
         shrunk = action.grant_to_bytes < action.grant_from_bytes
-        if shrunk and care is not None and (care.reading is None or care.reading.overhead_bytes is None):
+        starting = care is not None and care.record.state is GuestState.STARTING  # its need is spoken for: known
+        unread = care is not None and (care.reading is None or care.reading.overhead_bytes is None)
+        if shrunk and unread and not starting:
             yield f"P6: {action.name} is shrunk though its use is unknown"
         kept = now if self.kinds.get(action.name) in NOT_SEEN else self._peak(guest)
         if shrunk and action.grant_to_bytes < min(kept, action.grant_from_bytes) - FOLDERS_BYTES:

@@ -33,8 +33,6 @@ from .virtual_time import InlineThreads, VirtualLoop
 
 T = TypeVar("T")
 HOST_BYTES = 4 * GIB
-RUN_PID = 1
-"""Who asks for every guest: the parent of their processes."""
 
 SETTINGS = Settings(
     reserve=480 * MIB,
@@ -94,8 +92,8 @@ class SimMachine(KernelMachine):
         agent.host.kernel.on_exit.append(self._ended)
 
     def parent(self, pid: int) -> int:
-        """Always the one who asks."""
-        return RUN_PID
+        """The ``run`` that asked for it."""
+        return next(self._agent.runs[name] for name, guest in self._agent.guests.items() if guest.pid == pid)
 
     def pidfd(self, pid: int, start_ticks: int) -> int:
         """A pipe whose other end is closed when the process ends."""
@@ -239,6 +237,9 @@ class SimAgent:
         self.ledger = ledger or MemoryLedger(self.clock)
         self.guests: dict[str, SimGuest] = {}
         self.sessions: dict[str, QuietSession] = {}
+        self.runs: dict[str, int] = {}
+        """The ``run`` of each guest: the parent of its process."""
+        self.disks: dict[str, tuple[str, ...]] = {}
         self.events: list[tuple[str, str | None, str]] = []
         self.fault_points: list[str] = []
         self.at_fault: Callable[[str], None] = lambda point: None
@@ -308,22 +309,57 @@ class SimAgent:
         disks: tuple[str, ...] = (),
     ) -> QuietSession:
         """Ask for a guest and wait until it runs or is refused; what its ``run`` heard."""
-        host, ram = self.host, ram_mib * MIB
         if name in self.guests and self.guests[name].alive:
             return self.sessions[name]
-        pid = host.spawn(host.memory, argv=("run",))
-        guest = ZOO[kind](host, self.layout, name, pid, ram, ram * 30 // 100)
-        guest.after_step = self.alarms.look
-        self.guests[name], session = guest, QuietSession()
-        self.sessions[name] = session
-        argv = ("qemu-system-x86_64", "-machine", "q35", "-m", str(ram_mib), *disks)
-        request = StartRequest(name, argv, {}, pid, (), RUN_PID, 0, on_short)
-        self.keeper.begin_start(request, session)
+        session = self.ask(name, kind, ram_mib, on_short, disks=disks)
         while not (session.of("running") or session.of("error") or session.of("verdict").get("verdict") == "refuse"):
             await self.rest(0.5)
         if not session.of("running"):
-            host.exit(pid)
+            self.host.exit(self.guests[name].pid)
         return session
+
+    def ask(
+        self,
+        name: str,
+        kind: str = "obedient",
+        ram_mib: int = 256,
+        on_short: OnShort | None = None,
+        timeout_s: float | None = None,
+        *,
+        disks: tuple[str, ...] = (),
+    ) -> QuietSession:
+        """Ask for a guest and go on; what its ``run`` hears comes into the session."""
+        self.disks[name] = disks
+        self.runs[name] = self.host.spawn(self.host.memory, argv=("guestroom", "run"))
+        self._fork(name, kind, ram_mib)
+        return self.ask_again(name, on_short, timeout_s)
+
+    def _fork(self, name: str, kind: str, ram_mib: int) -> None:
+        """The process that waits to become QEMU."""
+        host, ram = self.host, ram_mib * MIB
+        pid = host.spawn(host.memory, argv=("run",))
+        guest = ZOO[kind](host, self.layout, name, pid, ram, ram * 30 // 100)
+        guest.after_step = self.alarms.look
+        self.guests[name] = guest
+
+    def ask_again(
+        self, name: str, on_short: OnShort | None = None, timeout_s: float | None = None, waited_s: float = 0.0
+    ) -> QuietSession:
+        """Ask as a ``run`` does whose agent came back, with another process where the waiting one was ended."""
+        if not self.guests[name].alive:
+            self._fork(name, "obedient", self.guests[name].ram_bytes // MIB)
+        guest, session = self.guests[name], QuietSession()
+        self.sessions[name] = session
+        argv = ("qemu-system-x86_64", "-machine", "q35", "-m", str(guest.ram_bytes // MIB), *self.disks.get(name, ()))
+        request = StartRequest(name, argv, {}, guest.pid, (), self.runs[name], 0, on_short, timeout_s, waited_s)
+        self.keeper.begin_start(request, session)
+        return session
+
+    def give_up(self, name: str) -> None:
+        """The ``run`` of one that waits ends: its connection and its waiting process are gone."""
+        self.host.exit(self.guests[name].pid)
+        self.host.exit(self.runs[name])
+        self.sessions[name].gone.set()
 
     async def stop(self, name: str) -> None:
         """Its user ends it."""

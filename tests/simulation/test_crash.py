@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
-from guestroom.config import OnShort
+from guestroom.config import OnShort, Settings
 from guestroom.facts import GuestState
 from guestroom.testing import ManualClock, SimGuest, SimHost
 from guestroom.testing.ledger import MemoryLedger
 
 from .histories import Event, Start, Stop, Tick, play
 from .judge import Judge
-from .simagent import SimAgent
+from .simagent import SETTINGS, SimAgent
 
 HISTORY: list[Event] = [
     Start("A", "ceiling"),
@@ -37,11 +39,19 @@ class Moment:
     ledger: MemoryLedger
     clock: ManualClock
     guests: dict[str, tuple[type[SimGuest], int, int, int, bool]]
+    runs: dict[str, int]
+    asking: frozenset[str]
+    """Whose ``run`` was told neither yes nor no."""
 
 
 def moments() -> list[Moment]:
     """One life of an agent, remembered at each of its fault points."""
-    agent, found = SimAgent(), []
+    return moments_of(SimAgent(), lambda it: play(it, Judge(it), HISTORY))
+
+
+def moments_of(agent: SimAgent, history: Callable[[SimAgent], Coroutine[Any, Any, None]]) -> list[Moment]:
+    """The life of ``agent`` through ``history``, remembered at each of its fault points."""
+    found: list[Moment] = []
 
     def remember(point: str) -> None:
         # Entries that may be late are lost with the agent: the outbox lives in its memory.
@@ -50,16 +60,18 @@ def moments() -> list[Moment]:
         guests = {
             name: (type(g), g.pid, g.ram_bytes, g.need_bytes, g.running) for name, g in agent.guests.items() if g.alive
         }
-        found.append(Moment(point, agent.host.copy(), ledger, clock, guests))
+        asking = frozenset(name for name, heard in agent.sessions.items() if not heard.of("verdict"))
+        found.append(Moment(point, agent.host.copy(), ledger, clock, guests, dict(agent.runs), asking))
 
     agent.at_fault = remember
-    agent.run(lambda it: play(it, Judge(it), HISTORY))
+    agent.run(history)
     return found
 
 
-def next_agent(moment: Moment) -> tuple[SimAgent, Judge]:
+def next_agent(moment: Moment, settings: Settings = SETTINGS) -> tuple[SimAgent, Judge]:
     """The agent that starts after the kill."""
-    agent = SimAgent(host=moment.host, ledger=moment.ledger, clock=moment.clock)
+    agent = SimAgent(settings, host=moment.host, ledger=moment.ledger, clock=moment.clock)
+    agent.runs = dict(moment.runs)
     for name, (kind, pid, ram, need, running) in moment.guests.items():
         guest = agent.guests[name] = kind(agent.host, agent.layout, name, pid, ram, need)
         guest.running = running

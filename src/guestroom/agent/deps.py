@@ -193,6 +193,10 @@ class LateEntries(Protocol):
         """A guest's end."""
         ...
 
+    def remove_waiting(self, name: str) -> object:
+        """A place in the queue that is given up."""
+        ...
+
     def flush(self) -> bool:
         """Write what waits."""
         ...

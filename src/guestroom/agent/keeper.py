@@ -23,9 +23,11 @@ from guestroom.agent.session import Session
 from guestroom.agent.sweep import Sweep
 from guestroom.agent.tasks import Tasks
 from guestroom.agent.views import guest_row, host_row, verdict_row
+from guestroom.agent.waiting import Waiting
 from guestroom.config import OnShort
 from guestroom.errors import AgentError, GuestroomError, HostError, InputError
 from guestroom.facts import GuestState
+from guestroom.turns import QueueEntry
 from guestroom.units import format_bytes
 
 _ANY_PATH = "/run/guestroom/monitors/plan/qmp"
@@ -39,9 +41,11 @@ class Keeper:
         self.deps = deps
         self.tasks = Tasks()
         self.room = Room(deps, stop_guest=lambda action, budget: self.endings.stop_for_recreation(action, budget))
+        self.waiting = Waiting(self.room)
         self.endings = Endings(self.room, self.tasks)
         self.adoptions = Adoptions(self.room, self.endings)
         self.reclaiming = Reclaiming(self.room)
+        self.waiting.reclaim = self.reclaiming.before
         self.growing = Growing(self.room, self.endings, self.tasks, self.reclaiming)
         self.sweep = Sweep(self.room, self.endings, self.growing)
         self.ending = False
@@ -54,9 +58,11 @@ class Keeper:
         async with self.room.lock:
             await recover(self.room, self.adoptions)
             await self.growing.brakes.off_all("a new agent is there")
+            await self.waiting.recover()
         for care in list(self.room.cares.values()):
             self.endings.watch(care)
         self.tasks.spawn(self.sweep.run())
+        self.tasks.spawn(self.waiting.run())
 
     async def end(self) -> None:
         """A clean stop: nothing stays held, killers are as they were, guests go on under their limits (P11)."""
@@ -88,7 +94,7 @@ class Keeper:
 
     async def _start(self, request: StartRequest, session: Session) -> None:
         try:
-            care = await Launch(self.room, request, session, self.reclaiming.before).run()
+            care = await Launch(self.room, self.waiting, request, session, self.reclaiming.before).run()
         except GuestroomError as error:
             self.deps.event("not_started", request.name, error.line(), error.numbers)
             session.emit(error_line(error))
@@ -118,9 +124,11 @@ class Keeper:
             burst = room.following.with_newcomer(wanted.burst_bytes)
             now_s = deps.clock.monotonic()
             plan = decide.plan(wanted.newcomer, room.guests(), host, deps.settings, now_s, burst_bytes=burst)
-        assert plan.verdict is not None
-        actions = [deps.encode(action) for action in plan.actions]
-        return verdict_row(plan.verdict) | {"actions": actions, "reclaim": self.reclaiming.named(plan.verdict, host)}
+            assert plan.verdict is not None
+            asked = QueueEntry(0, wanted.newcomer, wanted.burst_bytes, now_s, deps.settings.wait_timeout_s)
+            verdict = self.waiting.foretell(asked, plan.verdict, host)
+        actions = [deps.encode(action) for action in plan.actions] if verdict is plan.verdict else []
+        return verdict_row(verdict) | {"actions": actions, "reclaim": self.reclaiming.named(plan.verdict, host)}
 
     async def adopt(self, wish: AdoptRequest) -> dict[str, object]:
         """Take a running QEMU under care."""
@@ -177,6 +185,8 @@ class Keeper:
         care = self.room.cares.get(name)
         if care is None:
             where = name[:63]
+            if any(entry.name == name for entry in self.waiting.queue):
+                raise InputError(f"{name} waits for room and does not run", where=where, hint="end its run to give up")
             raise InputError(f"no guest named {where!r} is under care", where=where, hint="guestroom ps lists them")
         return care
 
@@ -222,9 +232,10 @@ class Keeper:
     # --- showing ---------------------------------------------------------------------------------------
 
     def guest_rows(self) -> list[dict[str, object]]:
-        """All guests as ``ps`` shows them."""
+        """All guests as ``ps`` shows them: those under care by name, then those that wait in their order."""
         now_s = self.deps.clock.monotonic()
-        return [guest_row(self.room.cares[n], self.deps.settings, now_s) for n in sorted(self.room.cares)]
+        rows = [guest_row(self.room.cares[n], self.deps.settings, now_s) for n in sorted(self.room.cares)]
+        return rows + self.waiting.rows()
 
     async def events(
         self, after: int, limit: int, *, guest: str | None = None, last: bool = False
@@ -242,7 +253,7 @@ class Keeper:
         room = self.room
         host, cares = await room.host(), list(room.cares.values())
         budget = room.make_budget(host, room.following.in_force_bytes)
-        return host_row(host, budget, cares, room.walls_hit, room.following.view(budget))
+        return host_row(host, budget, cares, room.walls_hit, room.following.view(budget), len(self.waiting.queue))
 
 
 def _hold_message(kind: str, care: Care, news: Mapping[str, object]) -> str:

@@ -21,10 +21,12 @@ from guestroom.agent.reserve import Reservation
 from guestroom.agent.room import Room
 from guestroom.agent.session import Session
 from guestroom.agent.views import verdict_row
+from guestroom.agent.waiting import Waiting
 from guestroom.errors import GuestroomError, HostError, LaunchError, NoRoomError, QmpError, UsageError
 from guestroom.facts import GuestState, Identity
 from guestroom.guest import check_name
 from guestroom.ports import Machine, Monitor
+from guestroom.turns import Process
 from guestroom.units import PAGE_BYTES, format_bytes
 
 _MONITOR_TRY_S = 0.5
@@ -39,8 +41,9 @@ Before = Callable[[Understood], Awaitable[None]]
 class Launch:
     """Carries one request through. ``run`` is the whole of it."""
 
-    def __init__(self, room: Room, request: StartRequest, session: Session, before: Before) -> None:
+    def __init__(self, room: Room, waiting: Waiting, request: StartRequest, session: Session, before: Before) -> None:
         self.room = room
+        self.waiting = waiting
         self.deps = room.deps
         self.request = request
         self.session = session
@@ -51,7 +54,7 @@ class Launch:
         """From here on it runs: nothing that goes wrong later may end it."""
 
     async def run(self) -> Care | None:
-        """Start the guest; returns it running, or None when it was refused. Raises ``GuestroomError`` for bad input."""
+        """Start the guest; returns it running, or None when it never will. Raises ``GuestroomError`` for bad input."""
         request, deps = self.request, self.deps
         await self._check_children()
         check_name(request.name)
@@ -60,15 +63,19 @@ class Launch:
             request.name, request.argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short
         )
         await self.before(wanted)
-        reservation = Reservation(self.room, self.session)
-        verdict = await reservation.make(wanted, path)
+        reservation = Reservation(self.room, self.waiting, self.session, wanted, path)
+        verdict = await reservation.make(request, await deps.kernel(self._process))
+        if verdict is None:
+            return None
         self.care = reservation.care
         if self.care is None:
             self.session.emit({"event": "verdict"} | verdict_row(verdict))
             return None
         try:
             await self._obtain(wanted, verdict, path)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, GuestroomError):
+                self.waiting.begun(request.name)
             # Cancelled too: whatever ends the launch before the guest runs gives its room back.
             if not self.continued:
                 await asyncio.shield(self._never_ran())
@@ -99,6 +106,8 @@ class Launch:
         await self.room.save(care)
         await deps.kernel(machine.put, pid, name, "ram")
         deps.fault("placed")
+        # From here on a lost agent means a lost start: there is no place to come back to.
+        self.waiting.begun(name)
         argv = list(wanted.prepared.argv)
         self.session.emit({"event": "verdict"} | verdict_row(verdict) | {"argv": argv, "monitor": path})
         monitor = await self._monitor(care, path)
@@ -150,6 +159,11 @@ class Launch:
     def _its_care(self) -> Care:
         assert self.care is not None
         return self.care
+
+    def _process(self) -> Process:
+        """The ``run`` that asks, exactly: a place in the queue is its."""
+        machine, pid = self.deps.machine, self.request.peer_pid
+        return Process(machine.boot_id(), pid, machine.start_ticks(pid))
 
     def _identity(self, name: str, pid: int) -> Identity:
         machine = self.deps.machine

@@ -30,6 +30,10 @@ class StartRequest:
     peer_pid: int
     peer_uid: int
     on_short: OnShort | None = None
+    timeout_s: float | None = None
+    """How long it waits for room at most; None: as the settings say."""
+    waited_s: float = 0.0
+    """How long it has waited already, with an agent that was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Room for one newcomer: decided, made, and its cgroups there with their limit, or refused with the numbers.
+"""Room for one newcomer: decided, made, and its cgroups there with their limit; or it waits, or is refused.
 
 Admission is decided from fresh facts under the room's lock, so two newcomers never get the same room. If a
 step of its plan does not hold (a guest grew, a raise took the room) all is put back and it is decided again.
@@ -12,12 +12,14 @@ from guestroom import decide
 from guestroom.actions import MakeGuest, StartGuest, Verdict, VerdictKind
 from guestroom.agent.care import Care
 from guestroom.agent.peaks import PeakWindow
-from guestroom.agent.request import Understood
+from guestroom.agent.request import StartRequest, Understood
 from guestroom.agent.room import Room, broken
 from guestroom.agent.session import Session
 from guestroom.agent.views import verdict_row
+from guestroom.agent.waiting import Waiting
 from guestroom.errors import LaunchError, UsageError
-from guestroom.facts import Accounting, GuestRecord, GuestState
+from guestroom.facts import Accounting, GuestRecord, GuestState, HostFacts
+from guestroom.turns import Process, QueueEntry
 from guestroom.units import format_bytes
 
 _ATTEMPTS = 3
@@ -27,35 +29,65 @@ _ATTEMPTS = 3
 class Reservation:
     """One newcomer's way to its room. After ``make``, ``care`` is set if it was let in."""
 
-    def __init__(self, room: Room, session: Session) -> None:
+    def __init__(self, room: Room, waiting: Waiting, session: Session, wanted: Understood, path: str) -> None:
         self.room = room
         self.deps = room.deps
+        self.waiting = waiting
         self.session = session
+        self.wanted = wanted
+        self.path = path
         self.care: Care | None = None
+        self._host: HostFacts
+        self._waited_s: float | None = None
 
-    async def make(self, wanted: Understood, path: str) -> Verdict:
-        """Decide and make room; on success ``care`` is set, its cgroups exist and its limit holds."""
-        room, newcomer = self.room, wanted.newcomer
+    async def make(self, request: StartRequest, process: Process) -> Verdict | None:
+        """Decide and make room; on success ``care`` is set, its cgroups exist and its limit holds.
+
+        One that is to wait is answered when its turn came or its time is over; None: its ``run`` went away first.
+        """
+        room, newcomer = self.room, self.wanted.newcomer
         async with room.lock:
             present = room.cares.get(newcomer.name)
             if present is not None and present.recreation is not None:
-                return await self._come_back(present, wanted, path)
+                return await self._come_back(present, self.wanted, self.path)
             if present is not None:
                 raise UsageError(
                     f"a guest named {newcomer.name!r} is under care already",
                     where=newcomer.name,
                     hint="choose another name, or stop it first (guestroom ps shows it)",
                 )
-            for _ in range(_ATTEMPTS):
-                verdict = await self._decide(wanted)
-                if verdict.kind is VerdictKind.REFUSE:
-                    break
-                if await self._make_room(wanted, verdict, path):
-                    return verdict
+            await self.waiting.claim(newcomer.name, process)
+            asked = self._asked(request, process)
+            if decide.waits_before(self.waiting.queue, newcomer.name):
+                verdict = await self._decide(self.wanted)  # for its numbers: others come first
             else:
-                verdict = _shrinks_failed(verdict)
-        self.deps.event("refused", newcomer.name, verdict.message, verdict_row(verdict))
-        return verdict
+                verdict = await self.attempt()
+            if self.care is not None:
+                self.waiting.took(newcomer.name)
+                return verdict
+            answer = self.waiting.foretell(asked, verdict, self._host)
+            if answer.kind is VerdictKind.WAIT:
+                await self.waiting.join(self, asked, answer)
+            else:
+                self.waiting.turned_away(newcomer.name, answer)
+                return answer
+        return await self.waiting.decision(newcomer.name)
+
+    def _asked(self, request: StartRequest, process: Process) -> QueueEntry:
+        """Its entry, were it to wait."""
+        settings, wanted = self.deps.settings, self.wanted
+        timeout_s = request.timeout_s if request.timeout_s is not None else settings.wait_timeout_s
+        since_s = self.deps.clock.monotonic() - request.waited_s
+        return QueueEntry(0, wanted.newcomer, wanted.burst_bytes, since_s, timeout_s, process)
+
+    async def attempt(self, *, waited_s: float | None = None) -> Verdict:
+        """Decide and make room, whoever else waits; ``care`` is set where it was made. The caller holds the lock."""
+        self._waited_s = waited_s
+        for _ in range(_ATTEMPTS):
+            verdict = await self._decide(self.wanted)
+            if verdict.kind is VerdictKind.REFUSE or await self._make_room(self.wanted, verdict, self.path):
+                return verdict
+        return _shrinks_failed(verdict)
 
     async def _decide(self, wanted: Understood) -> Verdict:
         room, deps = self.room, self.deps
@@ -95,7 +127,11 @@ class Reservation:
             room.following.admitted(budget)
             room.set_budget(budget)
             kind = "squeezed" if verdict.kind is VerdictKind.SQUEEZE else "admitted"
-            deps.event(kind, newcomer.name, verdict.message, verdict_row(verdict))
+            message, numbers = verdict.message, verdict_row(verdict)
+            if self._waited_s is not None:
+                message += f"; it waited {self._waited_s:.0f} s"
+                numbers["waited_s"] = round(self._waited_s, 3)
+            deps.event(kind, newcomer.name, message, numbers)
             return True
         await room.retire(care, "a step of its admission did not hold")
         await room.put_back(outcomes, budget, f"admitting {newcomer.name}")

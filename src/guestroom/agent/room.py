@@ -59,6 +59,8 @@ class Room:
         self.folders = Folders(deps)
         self.walls_hit = 0
         """How often a guest was seen waiting at its limit; the goal is 0."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when room may have come free, for those that wait for it."""
         self.unsettled = False
         """A division is due that could not be carried out; the sweep tries again."""
 
@@ -168,6 +170,7 @@ class Room:
         else:
             deps.late.finish(number, tuple(outcomes))
         deps.flush()
+        self.changed()
         return tuple(outcomes)
 
     async def _step(self, action: Action, budget: Budget | None = None, newcomer: Care | None = None) -> Outcome:
@@ -377,6 +380,7 @@ class Room:
         await self.clear(care, left_over=left_over)
         deps.late.remove_guest(name, why)
         deps.flush()
+        self.changed()
 
     async def clear(self, care: Care, *, left_over: bool = False) -> None:
         """Remove an ended guest's cgroups and let go of its process; what the kernel still drains is tried again."""

@@ -124,6 +124,17 @@ def _seconds(alias: str, default: float, least: float, meaning: str) -> Any:
     )
 
 
+def _read_wait(value: object) -> float | None:
+    """A time, or ``none``."""
+    if value == "none":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("it is not a number of seconds")
+    if not 0 <= value <= _LONGEST_S:
+        raise ValueError("it is no such time")
+    return float(value)
+
+
 def _words(kind: type[OnShort] | type[OnRunaway] | type[Reclaim] | type[Sharing] | type[Brake]) -> str:
     return ", ".join(f'"{one.value}"' for one in kind)
 
@@ -279,7 +290,7 @@ class SizingSection(Section):
         f'"{_D.on_short.value}"',
         _words(OnShort),
         "When there is less room than a new guest needs: start it with what is left (squeeze), do not start it "
-        "(refuse), or restart a guest marked recreatable under a lower limit (recreate).",
+        "(refuse), restart a guest marked recreatable under a lower limit (recreate), or let it wait its turn (wait).",
     )
 
 
@@ -298,6 +309,13 @@ class TimingSection(Section):
     sweep_s: float = _seconds("sweep_s", _D.sweep_s, 0.01, "How often every guest is looked at.")
     start_timeout_s: float = _seconds(
         "start_timeout_s", _D.start_timeout_s, 1, "How long a guest may take to obtain its RAM and begin to run."
+    )
+    wait_timeout_s: Annotated[float | None, PlainValidator(_read_wait)] = _key(
+        "wait_timeout_s",
+        _D.wait_timeout_s,
+        '"none"',
+        f'"none", seconds, from 0 to {_LONGEST_S:.0f}',
+        "How long a guest waits for room at most (on_short wait) where its run does not say; none: without end.",
     )
     stop_timeout_s: float = _seconds(
         "stop_timeout_s", _D.stop_timeout_s, 1, "How long a guest may take to stop when it is recreated."

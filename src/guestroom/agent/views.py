@@ -9,8 +9,9 @@ from guestroom.actions import Verdict
 from guestroom.agent.care import Care
 from guestroom.agent.following import Follows
 from guestroom.config import Settings
-from guestroom.decide import Budget
-from guestroom.facts import Accounting, HostFacts
+from guestroom.decide import Budget, Place
+from guestroom.facts import Accounting, GuestState, HostFacts
+from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit
 
 
@@ -70,10 +71,44 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
         "weight": record.weight,
         "limit_bytes": plain_limit(care.limit_bytes),
         "how": reading.how if reading is not None else None,
+        "place": None,
+        "waited_s": None,
     }
 
 
-def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int, follows: Follows) -> dict[str, object]:
+def queued_row(entry: QueueEntry, place: Place, now_s: float) -> dict[str, object]:
+    """One that waits for room, with the same fields: it has asked for some and holds none."""
+    newcomer = entry.newcomer
+    nothing = ("held", "warned", "squeezed", "adopted", "watched", "released")
+    unknown = ("pid", "ram_resident_bytes", "overhead_bytes", "overhead_upper_bound_bytes", "overhead_peak_bytes")
+    return {
+        "name": entry.name,
+        "state": GuestState.QUEUED.value,
+        **dict.fromkeys(nothing, False),
+        **dict.fromkeys((*unknown, "cache_bytes", "policy", "floor_bytes", "limit_bytes", "braked")),
+        "held_s": 0.0,
+        "braked_s": 0.0,
+        "accounting": Accounting.SPLIT.value,
+        "ram_bytes": newcomer.ram_bytes,
+        "need_bytes": newcomer.need_bytes,
+        "lent_ram_bytes": 0,
+        "grant_bytes": 0,
+        "cap_bytes": newcomer.cap_bytes,
+        "weight": newcomer.weight,
+        "how": place.message,
+        "place": place.place,
+        "waited_s": round(max(0.0, now_s - entry.queued_s), 3),
+    }
+
+
+def waiting_row(place: Place) -> dict[str, object]:
+    """Where one that waits stands, as its ``run`` hears it."""
+    return {"event": "waiting"} | asdict(place)
+
+
+def host_row(
+    host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int, follows: Follows, waiting: int
+) -> dict[str, object]:
     """The host, its budget by terms, and what is promised and used."""
     under_wall = [care for care in cares if care.record.accounting is Accounting.SPLIT]
     overheads = [care.reading.overhead_bytes if care.reading is not None else None for care in under_wall]
@@ -116,5 +151,6 @@ def host_row(host: HostFacts, budget: Budget, cares: list[Care], walls_hit: int,
             for a in host.ancestors
         ],
         "guests": len(cares),
+        "waiting": waiting,
         "walls_hit": walls_hit,
     }

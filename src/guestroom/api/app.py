@@ -120,7 +120,10 @@ def _starting(app: FastAPI, keeper: Keeper) -> None:
 
     @app.post("/v1/start", response_model=None)
     async def start(body: Start, request: Request) -> StreamingResponse:
-        """Ask for room and be started: lines ``verdict``, ``running``, ``recreate``, ``ended``, ``error``."""
+        """Ask for room and be started: lines ``waiting``, ``verdict``, ``running``, ``recreate``, ``ended``, ``error``.
+
+        With ``on_short`` ``wait`` a line ``waiting`` tells the place, again when it changes; the verdict comes last.
+        """
         session = Session()
         wish = StartRequest(
             name=body.name,
@@ -131,6 +134,8 @@ def _starting(app: FastAPI, keeper: Keeper) -> None:
             peer_pid=_peer_pid(request),
             peer_uid=_peer_uid(request),
             on_short=_on_short(body.on_short),
+            timeout_s=body.timeout_s,
+            waited_s=body.waited_s,
         )
         keeper.begin_start(wish, session)
         return StreamingResponse(_encode(session.lines()), media_type=_LINES)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guestroom.units import MAX_JSON_INT
 
 _Text = Annotated[str, Field(max_length=1 << 20)]
+_Seconds = Annotated[float, Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
 _Pid = Annotated[int, Field(gt=0, lt=1 << 22)]
 
 
@@ -22,7 +23,7 @@ class GuestDescription(_Strict):
     name: Annotated[str, Field(max_length=1024, description="1 to 63 letters, digits, '-' or '_'")]
     argv: Annotated[list[_Text], Field(max_length=10_000)]
     readconfig: Annotated[dict[str, _Text], Field(max_length=64)] = {}
-    on_short: Literal["squeeze", "refuse", "recreate"] | None = None
+    on_short: Literal["squeeze", "refuse", "recreate", "wait"] | None = None
 
 
 class Start(GuestDescription):
@@ -30,6 +31,8 @@ class Start(GuestDescription):
 
     child_pid: _Pid
     helper_pids: Annotated[list[_Pid], Field(max_length=64)] = []
+    timeout_s: _Seconds | None = None
+    waited_s: _Seconds = 0.0
 
 
 class Release(_Strict):

@@ -11,11 +11,14 @@ from guestroom.cli.client import AgentClient
 from guestroom.cli.running import Running, Wish, read_configs
 from guestroom.errors import UsageError
 
+_LONGEST_S = 366 * 86400.0
+
 
 def begin(
     *,
     name: str,
     on_short: str | None,
+    timeout_s: float | None,
     helpers: tuple[str, ...],
     helper_ready: tuple[str, ...],
     verdict_fd: int | None,
@@ -36,13 +39,22 @@ def begin(
         _check_writable(verdict_fd)
     if not agent_lost_s >= 0:  # a NaN compares with nothing
         raise UsageError(f"--agent-lost {agent_lost_s} is not a number of seconds", hint="give 0 or more")
+    if timeout_s is not None and on_short not in (None, "wait"):
+        raise UsageError(
+            f"--timeout does not go with --on-short {on_short}",
+            where=name,
+            hint="only one that waits can stop waiting: leave one of them out",
+        )
+    if timeout_s is not None and timeout_s > _LONGEST_S:
+        raise UsageError(f"--timeout {timeout_s:g} s is more than a year", where=name, hint="leave it out: no end")
     wish = Wish(
         name=name,
         argv=argv,
         readconfig=read_configs(argv),
         helpers=tuple(_words(command) for command in helpers),
         helper_ready=helper_ready,
-        on_short=on_short,
+        on_short="wait" if timeout_s is not None and on_short is None else on_short,
+        timeout_s=timeout_s,
         verdict_fd=verdict_fd,
         agent_lost_s=agent_lost_s,
     )

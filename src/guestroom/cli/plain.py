@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
         name: str
         on_short: str | None
+        timeout_s: float | None
         helpers: tuple[str, ...]
         helper_ready: tuple[str, ...]
         verdict_fd: int | None
@@ -30,12 +31,23 @@ if TYPE_CHECKING:
 DEFAULT_SOCKET = "/run/guestroom/agent.sock"
 SOCKET_VARIABLE = "GUESTROOM_SOCKET"
 DEFAULT_AGENT_LOST_S = 30.0
-ON_SHORT = ("squeeze", "refuse", "recreate")
+ON_SHORT = ("squeeze", "refuse", "recreate", "wait")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 _FD = re.compile(r"[0-9]{1,5}\Z")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z")
+_TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|min|h)?\Z")
+_UNITS = {None: 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 _TAKEN = ("ram", "vmm", "tasks", "notify_on_release")
-_OPTIONS = ("--name", "--on-short", "--helper", "--helper-ready", "--verdict-fd", "--agent-lost", "--socket")
+_OPTIONS = (
+    "--name",
+    "--on-short",
+    "--helper",
+    "--helper-ready",
+    "--verdict-fd",
+    "--agent-lost",
+    "--socket",
+    "--timeout",
+)
 
 
 def plain_run(args: Sequence[str], environ: Mapping[str, str]) -> RunOptions | None:
@@ -49,16 +61,17 @@ def plain_run(args: Sequence[str], environ: Mapping[str, str]) -> RunOptions | N
         return None
     once = {option: values[-1] for option, values in given.items()}
     name, fd = once.get("--name", ""), once.get("--verdict-fd")
-    lost, on_short = once.get("--agent-lost"), once.get("--on-short")
+    lost, on_short, timeout = once.get("--agent-lost"), once.get("--on-short"), once.get("--timeout")
     if not _NAME.match(name) or name in _TAKEN:
         return None
     if (fd is not None and not _FD.match(fd)) or (lost is not None and not _SECONDS.match(lost)):
         return None
-    if on_short is not None and on_short not in ON_SHORT:
+    if (on_short is not None and on_short not in ON_SHORT) or (timeout is not None and read_time(timeout) is None):
         return None
     return {
         "name": name,
         "on_short": on_short,
+        "timeout_s": None if timeout is None else read_time(timeout),
         "helpers": tuple(given.get("--helper", ())),
         "helper_ready": tuple(given.get("--helper-ready", ())),
         "verdict_fd": None if fd is None else int(fd),
@@ -66,6 +79,12 @@ def plain_run(args: Sequence[str], environ: Mapping[str, str]) -> RunOptions | N
         "socket_path": once.get("--socket", environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET),
         "argv": argv,
     }
+
+
+def read_time(text: str) -> float | None:
+    """Seconds of a time as people write it: ``90``, ``90s``, ``5min``, ``1.5h``; None for anything else."""
+    match = _TIME.match(text)
+    return None if match is None else float(match[1]) * _UNITS[match[2]]
 
 
 def _pairs(words: Sequence[str]) -> dict[str, list[str]] | None:

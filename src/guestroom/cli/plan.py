@@ -9,6 +9,7 @@ import click
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
 from guestroom.cli.inputs import check_argv
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, note, size_cell, table
+from guestroom.cli.plain import ON_SHORT
 from guestroom.cli.running import read_configs
 from guestroom.errors import NoRoomError
 from guestroom.guest import check_name
@@ -32,7 +33,7 @@ _ASKED = {
 
 @click.command()
 @click.option("--name", default="new", show_default=True, help="The guest's name (its settings count).")
-@click.option("--on-short", type=click.Choice(["squeeze", "refuse", "recreate"]), help="What to do if room is short.")
+@click.option("--on-short", type=click.Choice(ON_SHORT), help="What to do if room is short.")
 @click.option(
     "--socket",
     "socket_path",

@@ -30,6 +30,8 @@ def state_text(row: dict[str, Any]) -> str:
     """A guest's state with what is unusual about it."""
     marks = [_BRAKES[row["braked"]]] if row.get("braked") in _BRAKES else []
     marks += [mark for mark in ("held", "warned", "squeezed", "released", "adopted", "watched") if row.get(mark)]
+    if row.get("place") is not None:
+        marks.append(f"place {row['place']}")
     return str(row["state"]) + (f" ({', '.join(marks)})" if marks else "")
 
 
@@ -91,6 +93,8 @@ def host_line(host: dict[str, Any]) -> str:
         f"headroom {size_cell(max(0, host['headroom_left_bytes']))} of {size_cell(host['headroom_bytes'])} left",
         f"walls hit {host['walls_hit']}",
     ]
+    if host["waiting"]:
+        parts.append(f"{host['waiting']} waiting for room")
     if host["overcommitted_bytes"]:
         parts.append(f"OVERCOMMITTED by {size_cell(host['overcommitted_bytes'])}")
     return "host: " + ", ".join(parts)

@@ -48,6 +48,7 @@ class Wish(NamedTuple):
     helpers: tuple[tuple[str, ...], ...]
     helper_ready: tuple[str, ...]
     on_short: str | None
+    timeout_s: float | None
     verdict_fd: int | None
     agent_lost_s: float
 
@@ -67,6 +68,11 @@ class Running:
         self.helpers: list[WaitingChild] = []
         self.stream: Stream | None = None
         self.ran = False
+        self.waiting_since_s: float | None = None
+        """Since when it waits for room: monotonic; None: it does not."""
+        self.asking = True
+        """No verdict has come yet: whoever is the agent may be asked again."""
+        self._lost_asking = False
         self._told = False
         self.lost_s: float | None = None
         self.recreating_until_s: float | None = None
@@ -88,6 +94,7 @@ class Running:
             if self.recreating_until_s is None or self._signals:
                 break
             self.ran, self.recreating_until_s, self.lines = False, None, queue.SimpleQueue()
+            self.asking, self._lost_asking = True, False
         if self.error is not None:
             raise self.error
         return code
@@ -102,6 +109,7 @@ class Running:
     def _ask(self) -> None:
         assert self.qemu is not None
         wish = self.wish
+        since_s = self.waiting_since_s
         body = {
             "name": wish.name,
             "argv": list(wish.argv),
@@ -109,6 +117,8 @@ class Running:
             "child_pid": self.qemu.pid,
             "helper_pids": [helper.pid for helper in self.helpers],
             "on_short": wish.on_short,
+            "timeout_s": wish.timeout_s,
+            "waited_s": 0.0 if since_s is None else time.monotonic() - since_s,
         }
         self._listen(self.client.stream("POST", "/v1/start", body))
 
@@ -148,10 +158,12 @@ class Running:
                 passed += 1
             while not self.lines.empty():
                 self._heed(self.lines.get())
-            if qemu.pidfd in ready:
+            if self._lost_asking and self.error is None and not self._signals:
+                qemu = self._fork_again()
+            elif qemu.pidfd in ready:
                 code = qemu.reap(block=True)
                 assert code is not None
-                if not self.ran:
+                if not self.ran and not self._signals:
                     self._last_word()
                 if not self.ran and self._signals and self.error is None:
                     name = signal.Signals(self._signals[0]).name
@@ -159,6 +171,18 @@ class Running:
                     self.error.exit_code = 128 + self._signals[0]
                 return code
             self._overdue(qemu)
+
+    def _fork_again(self) -> WaitingChild:
+        """The agent went away before it was decided: the next one is offered a child of its own.
+
+        It ends what it finds in the guest's cgroups, and who knows whether the first child was put there already.
+        """
+        self._clean_up()
+        self.lines, self.error = queue.SimpleQueue(), None
+        self._fork()
+        self.lost_s, self._lost_asking = time.monotonic(), False
+        assert self.qemu is not None
+        return self.qemu
 
     def _pass_on(self, number: int) -> None:
         assert self.qemu is not None
@@ -175,9 +199,16 @@ class Running:
         assert self.qemu is not None
         if line is None:
             self.lost_s = time.monotonic()
+            self._lost_asking = self.asking
+            if self.waiting_since_s is not None:
+                note(f"the agent went away; {self.wish.name} keeps its place if it is back in time")
             return
         match line.get("event"):
+            case "waiting":
+                self.waiting_since_s = self.waiting_since_s or time.monotonic() - float(line["waited_s"])
+                note(str(line["message"]))
             case "verdict":
+                self.asking, self.waiting_since_s = False, None
                 self._verdict(line)
             case "running":
                 self.ran = True
@@ -272,7 +303,10 @@ class Running:
                 self.ran = True
                 return
             self.error = AgentError(
-                "the agent went away while the guest was starting; it never ran", where=self.client.path
+                "the agent went away while the guest was "
+                + ("starting" if self.waiting_since_s is None else "waiting for room")
+                + "; it never ran",
+                where=self.client.path,
             )
             qemu.give_up()
             qemu.signal(signal.SIGKILL)
@@ -281,8 +315,11 @@ class Running:
             self._rejoin()
 
     def _rejoin(self) -> None:
-        """An agent that came back took the guest back too, or ended it if it had never run."""
+        """An agent that came back took the guest back too, ended it if it had never run, or kept its place."""
         try:
+            if self.asking:
+                self._ask()
+                return
             self._listen(self.client.stream("GET", f"/v1/guests/{self.wish.name}/orders"))
         except GuestroomError:
             return

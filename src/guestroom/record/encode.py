@@ -20,6 +20,7 @@ from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord
 from guestroom.ports import Figure
+from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit, Unlimited
 
 _ACTIONS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Action)}
@@ -60,6 +61,17 @@ def record_from_json(text: str) -> GuestRecord:
     """The record a text of ``record_to_json`` stands for; raises ``LedgerError``."""
     record: GuestRecord = _restore(_load(text), GuestRecord, "GuestRecord")
     return record
+
+
+def entry_to_json(entry: QueueEntry) -> str:
+    """A place in the queue as JSON."""
+    return _dump(_plain(entry))
+
+
+def entry_from_json(text: str) -> QueueEntry:
+    """The place a text of ``entry_to_json`` stands for; raises ``LedgerError``."""
+    entry: QueueEntry = _restore(_load(text), QueueEntry, "QueueEntry")
+    return entry
 
 
 def numbers_to_json(numbers: Mapping[str, Figure]) -> str:

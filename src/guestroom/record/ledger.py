@@ -21,6 +21,7 @@ from guestroom.record import encode
 from guestroom.record.database import Database
 from guestroom.record.state import StateLock, make_folder
 from guestroom.record.thin import Thinner
+from guestroom.turns import QueueEntry
 from guestroom.units import Limit
 
 THINNED_AT_ONCE = 64
@@ -127,6 +128,24 @@ class SqliteLedger:
                 EndedGuest(encode.record_from_json(record), ended_wall_s, reason)
                 for record, ended_wall_s, reason in self._database.rows("ended_guests", limit=limit)
             )
+
+    # -- who waits ------------------------------------------------------------------------------------
+
+    def put_waiting(self, entry: QueueEntry) -> None:
+        """Write the place of one that waits for room, instead of any it had."""
+        row = {"name": entry.name, "number": entry.number, "entry": encode.entry_to_json(entry)}
+        with self._database.write(f"recording that {entry.name} waits"):
+            self._database.run("put_waiting", row)
+
+    def get_waiting(self) -> tuple[QueueEntry, ...]:
+        """Everybody who waits, in the order of their turns."""
+        with self._database.read("reading who waits"):
+            return tuple(encode.entry_from_json(text) for (text,) in self._database.rows("get_waiting"))
+
+    def remove_waiting(self, name: str) -> None:
+        """Give a place up; nothing where there is none."""
+        with self._database.write(f"recording that {name} waits no more"):
+            self._database.run("remove_waiting", {"name": name})
 
     # -- decisions ------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Entry:
     """Something on its way to the ledger."""
 
     kind: str
-    """``reading``, ``event``, ``outcome``, ``guest`` or ``end``: what is told when it had to be dropped."""
+    """``reading``, ``event``, ``outcome``, ``guest``, ``end`` or ``place``: what is told when it had to be dropped."""
     write: Callable[[Ledger], object]
     key: str | None = None
     """Of a guest's record or end: its name, so that only the newest record waits."""
@@ -110,6 +110,10 @@ class Outbox:
         """A guest's end."""
         at = self._at(at_wall_s)
         return self._put(Entry("end", lambda ledger: ledger.remove_guest(name, reason, at_wall_s=at), name))
+
+    def remove_waiting(self, name: str) -> Entry:
+        """A place in the queue that is given up."""
+        return self._put(Entry("place", lambda ledger: ledger.remove_waiting(name)))
 
     def flush(self) -> bool:
         """Write what waits, oldest first; True when nothing is left. Blocks as the disk does, never raises.

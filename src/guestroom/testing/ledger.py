@@ -15,6 +15,7 @@ from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord, OverheadReading
 from guestroom.ports import Clock, Decision, EndedGuest, Event, Figure, KeptReading
 from guestroom.record.thin import Thinner
+from guestroom.turns import QueueEntry
 from guestroom.units import Limit
 
 _T = TypeVar("_T")
@@ -44,6 +45,7 @@ class MemoryLedger:
         self._thinner = Thinner(reading_keep_s)
         self._guests: dict[str, GuestRecord] = {}
         self._ended: list[EndedGuest] = []
+        self._waiting: dict[str, QueueEntry] = {}
         self._decided: list[_Decided] = []
         self._events: list[Event] = []
         self._readings: list[KeptReading] = []
@@ -86,6 +88,21 @@ class MemoryLedger:
         """The last ``limit`` guests that ended, oldest first."""
         self._check_open()
         return _last(self._ended, limit)
+
+    def put_waiting(self, entry: QueueEntry) -> None:
+        """Write the place of one that waits for room, instead of any it had."""
+        self._check_write()
+        self._waiting[entry.name] = entry
+
+    def get_waiting(self) -> tuple[QueueEntry, ...]:
+        """Everybody who waits, in the order of their turns."""
+        self._check_open()
+        return tuple(sorted(self._waiting.values(), key=lambda entry: entry.number))
+
+    def remove_waiting(self, name: str) -> None:
+        """Give a place up; nothing where there is none."""
+        self._check_write()
+        self._waiting.pop(name, None)
 
     def begin(self, reason: str, inputs: str, actions: Sequence[Action], newcomer: GuestRecord | None = None) -> int:
         """Write a decision with its steps, and whom it lets in, before they are carried out; return its number."""

@@ -61,6 +61,7 @@ peak_window_s = 300.5
 agent_lost_s = 20
 sweep_s = 0.5
 start_timeout_s = 60
+wait_timeout_s = 900
 stop_timeout_s = 10
 recreate_interval_s = 1800
 reading_keep_s = 5
@@ -103,6 +104,7 @@ FULL_SETTINGS = Settings(
     reading_keep_s=5.0,
     recreate_interval_s=1800.0,
     start_timeout_s=60.0,
+    wait_timeout_s=900.0,
     stop_timeout_s=10.0,
     alarm_step_bytes=8 * MIB,
     cgroup="vms",
@@ -222,7 +224,11 @@ def test_600m_is_refused_with_both_readings() -> None:
         ("sizing", "policy", "[]", '"eve"'),
         ("sizing", "overhead", "0", '"none"'),
         ("sizing", "cap", '"auto"', '"none"'),
-        ("sizing", "on_short", '"wait"', '"squeeze", "refuse", "recreate"'),
+        ("sizing", "on_short", '"perhaps"', '"squeeze", "refuse", "recreate", "wait"'),
+        ("timing", "wait_timeout_s", '"auto"', '"none", seconds, from 0'),
+        ("timing", "wait_timeout_s", "-1", '"none"'),
+        ("timing", "wait_timeout_s", "nan", '"none"'),
+        ("timing", "wait_timeout_s", "true", '"none"'),
         ("host", "on_runaway", '"kill"', '"hold", "stop", "wall"'),
         ("host", "brake", '"slow"', '"throttle", "stop", "none"'),
         ("host", "reclaim", '"all"', '"off", "cache", "swap"'),

@@ -42,11 +42,12 @@ def error_of(answer: Response) -> dict[str, Any]:
 def test_a_start_is_passed_on_with_who_asks() -> None:
     """The keeper gets the request and the caller's pid and uid by the kernel's word; lines come back as JSON."""
     keeper = FakeKeeper()
-    answer = ask("POST", "/v1/start", keeper, json=START | {"on_short": "squeeze"})
+    answer = ask("POST", "/v1/start", keeper, json=START | {"on_short": "wait", "timeout_s": 5})
     assert answer.status_code == 200
     assert json.loads(answer.text) == {"event": "verdict", "name": "b"}
     (request,) = keeper.asked
     assert (request.peer_pid, request.peer_uid, request.argv) == (PID, UID, tuple(ARGV))  # type: ignore[attr-defined]
+    assert (request.on_short, request.timeout_s, request.waited_s) == ("wait", 5.0, 0.0)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,9 @@ def test_errors_keep_their_code_and_say_whose_fault(error: Exception, status: in
         (START | {"argv": ["x"] * 10_001}, "body.argv"),
         (START | {"helper_pids": [1] * 65}, "body.helper_pids"),
         (START | {"on_short": "perhaps"}, "body.on_short"),
+        (START | {"timeout_s": -1}, "body.timeout_s"),
+        (START | {"timeout_s": "5"}, "body.timeout_s"),
+        (START | {"waited_s": None}, "body.waited_s"),
         (START | {"ram_bytes": 1}, "body.ram_bytes"),
         (START | {"readconfig": {"f": None}}, "body.readconfig.f"),
         ([START], "body"),

@@ -45,6 +45,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "on_short": st.sampled_from([None, "squeeze", "refuse", "recreate", "wait"]),
     "child_pid": st.integers(-1, 1 << 23),
     "helper_pids": st.lists(st.integers(-1, 1 << 23), max_size=3),
+    "timeout_s": st.none() | st.floats(-1.0, 1e9),
+    "waited_s": st.floats() | st.integers(),
     "pid": st.none() | st.integers(-1, 1 << 23),
     "libvirt": st.none() | TEXT,
     "limit_bytes": st.none() | st.integers(-1, 1 << 54),

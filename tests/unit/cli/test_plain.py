@@ -11,12 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestroom.cli.main import cli
-from guestroom.cli.plain import DEFAULT_SOCKET, plain_run
+from guestroom.cli.plain import DEFAULT_SOCKET, plain_run, read_time
 from guestroom.cli.run import run
 
 WORDS = st.sampled_from(
     [
-        *("--name", "--on-short", "--helper", "--helper-ready", "--verdict-fd", "--agent-lost", "--socket", "--json"),
+        *(
+            "--name",
+            "--on-short",
+            "--helper",
+            "--helper-ready",
+            "--verdict-fd",
+            "--agent-lost",
+            "--socket",
+            "--json",
+            "--timeout",
+        ),
         *("--", "--help", "--nosuch", "--name=a", "-h", "-", ""),
         *(
             "a",
@@ -34,6 +44,9 @@ WORDS = st.sampled_from(
             "1.5",
             "nan",
             "007",
+            "5min",
+            "1.5h",
+            "3m",
         ),
         *("qemu-system-x86_64", "-m", "64", "/tmp/a.sock", "swtpm --tpm2"),
     ]
@@ -118,3 +131,13 @@ def test_every_option_of_run_is_known_or_left_to_click() -> None:
     known = {option for parameter in run.params for option in parameter.opts if isinstance(parameter, click.Option)}
     for option in known - {"--name", "--json"}:
         assert plain_run(["run", "--name", "a", option, "--", "qemu"], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("0", 0.0), ("5min", 300.0), ("1.5h", 5400.0)]
+    + [(wrong, None) for wrong in ("", "s", "-1", "5m", "5 min", "1e3", "nan", "1.5.5h", "9" * 10, "٣")],
+)
+def test_a_time_is_read_or_not_at_all(text: str, seconds: float | None) -> None:
+    """Plain seconds, s, min and h; anything that could mean two things is refused."""
+    assert read_time(text) == seconds

@@ -7,17 +7,20 @@ from dataclasses import asdict, replace
 
 from guestroom.actions import Verdict, VerdictKind
 from guestroom.decide import (
-    QueueEntry,
     admit,
     could_ever_fit,
     enqueue,
+    gave_up,
+    in_line,
     in_turn,
     leave,
     next_admissible,
+    places,
     told_to_wait,
     waits_before,
 )
 from guestroom.facts import AncestorFacts, GuestFacts, HostFacts, OutsiderFacts
+from guestroom.turns import QueueEntry
 
 from .samples import M, guest, host, newcomer, settings
 
@@ -77,10 +80,14 @@ def test_everybody_is_told_its_place_and_what_it_waits_for() -> None:
     assert (first.waited_s, first.left_s, first.need_bytes, first.ram_bytes) == (30.0, 60.0, 200 * M, 512 * M)
     assert (second.place, second.before, second.short_bytes, second.short_of) == (2, ("B",), None, "")
     assert first.message == (
-        "guest B waits at place 1 of 2; 100.0 MiB of overhead are missing; it asks for 200.0 MiB of overhead and "
-        "512.0 MiB of RAM; it gives up in 60 s"
+        "guest B waits at place 1 of 2; it needs 200.0 MiB of overhead, 100.0 MiB are free; A holds 700.0 MiB; "
+        "it gives up in 60 s"
     )
-    assert "behind B" in second.message
+    assert second.message == (
+        "guest C waits at place 2 of 2, behind B; it asks for 50.0 MiB of overhead and 512.0 MiB of RAM; "
+        "A holds 700.0 MiB; it gives up in 60 s"
+    )
+    assert (first.free_bytes, [one.name for one in second.holders]) == (100 * M, ["A"])
 
 
 def test_whose_time_is_over_is_out_before_anybody_is_asked() -> None:
@@ -125,7 +132,7 @@ def test_who_comes_back_keeps_its_turn_and_its_clock() -> None:
     """After a restart of the agent each ``run`` asks again; its description may have changed, its place has not."""
     again = enqueue(queue(200, 50), newcomer("B", need_bytes=300 * M), NOW + 99, timeout_s=5.0, burst_bytes=7)
     assert [entry.name for entry in again] == ["B", "C"]
-    assert (again[0].number, again[0].queued_wall_s, again[0].newcomer.need_bytes) == (1, NOW, 300 * M)
+    assert (again[0].number, again[0].queued_s, again[0].newcomer.need_bytes) == (1, NOW, 300 * M)
     assert (again[0].timeout_s, again[0].burst_bytes) == (5.0, 7)
 
 
@@ -160,3 +167,75 @@ def test_a_refusal_becomes_a_wait_with_the_same_numbers() -> None:
     verdict = told_to_wait(refused, next_admissible(waiting, Admission(FULL), NOW).places[0])
     assert (verdict.kind, verdict.short_bytes, verdict.holders) == (VerdictKind.WAIT, 100 * M, refused.holders)
     assert verdict.message.startswith("guest B waits at place 1 of 1")
+
+
+def told(name: str, waiting: Queue, *guests: GuestFacts) -> Verdict:
+    """What one of a queue is told."""
+    entry = next(one for one in waiting if one.name == name)
+    return in_line(waiting, name, Admission(*guests)(entry), alone(entry), NOW)
+
+
+def test_with_nobody_before_it_a_newcomer_hears_its_own_verdict() -> None:
+    """It starts if it fits; if not it waits where it wants to, with nothing granted, and is refused where not."""
+    waits = replace(queue(200)[0].newcomer, on_short="wait")
+    alone_in_line = enqueue((), waits, NOW, timeout_s=None)
+    assert told("B", alone_in_line).kind is VerdictKind.ADMIT
+    verdict = told("B", alone_in_line, FULL)
+    assert (verdict.kind, verdict.grant_bytes, verdict.grants, verdict.short_bytes) == (
+        VerdictKind.WAIT,
+        0,
+        (),
+        100 * M,
+    )
+    assert verdict.message.startswith("guest B waits at place 1 of 1; it needs 200.0 MiB")
+    assert told("B", queue(200), FULL).kind is VerdictKind.REFUSE
+
+
+def test_one_that_does_not_wait_is_refused_behind_those_that_do() -> None:
+    """Also where it would fit and whatever it asked for: the room there is belongs to those that came first."""
+    for on_short in ("refuse", "squeeze", "recreate"):
+        waiting = enqueue(queue(200, 50), newcomer("Z", need_bytes=M, on_short=on_short), NOW, timeout_s=None)
+        verdict = told("Z", waiting, FULL)
+        assert (verdict.kind, verdict.short_of, verdict.grants) == (VerdictKind.REFUSE, "queue", ())
+        assert "B, C wait for room and came first; it needs 1.0 MiB of overhead, 100.0 MiB are free" in verdict.message
+        assert verdict.advice[0].startswith('set on_short = "wait"')
+    one = enqueue(queue(200), newcomer("Z", need_bytes=M), NOW, timeout_s=None)
+    assert "B waits for room and came first" in told("Z", one, FULL).message
+
+
+def test_nobody_gets_a_place_in_vain() -> None:
+    """More than the whole reserve is refused at once, also behind others."""
+    waiting = enqueue(queue(200), newcomer("Z", need_bytes=900 * M, on_short="wait"), NOW, timeout_s=None)
+    verdict = told("Z", waiting, FULL)
+    assert (verdict.kind, verdict.short_bytes) == (VerdictKind.REFUSE, 100 * M)
+    assert verdict.message.endswith("waiting would not help: that is with nobody else here")
+
+
+def test_who_gives_up_is_told_how_long_it_waited_and_for_what() -> None:
+    """The first what was free and who holds the rest; one behind others who they are, also if it would fit."""
+    waiting = queue(200, 50, timeout_s=60.0)
+    first, second = places(waiting, None, NOW + 60)
+    verdict = gave_up(Admission(FULL)(waiting[0]), first)
+    assert (verdict.kind, verdict.short_of) == (VerdictKind.REFUSE, "overhead")
+    assert verdict.message == (
+        "guest B is refused: it waited 60 s for room at place 1 of 2, it needs 200.0 MiB of overhead, 100.0 MiB are "
+        "free; A holds 700.0 MiB"
+    )
+    verdict = gave_up(Admission(FULL)(waiting[1]), second)
+    assert (verdict.kind, verdict.grants, verdict.short_of) == (VerdictKind.REFUSE, (), "queue")
+    assert "at place 2 of 2, behind B" in verdict.message
+
+
+def test_each_kind_of_missing_room_has_its_words() -> None:
+    """RAM, memory at this moment, and more holders than are named."""
+    (entry,) = queue(100)
+    large = replace(entry, newcomer=replace(entry.newcomer, ram_charged_bytes=9000 * M))
+    for one, machine, words in (
+        (large, host(), "its RAM does not fit the budget, "),
+        (entry, host(available_bytes=0), "the host has too little memory at this moment, "),
+    ):
+        verdict = admit(one.newcomer, (), machine, settings(), 1e6)
+        assert words in places((one,), verdict, NOW)[0].message
+    many = [guest(name, grant_bytes=150 * M, use_bytes=150 * M) for name in ("G1", "G2", "G3", "G4", "G5")]
+    verdict = admit(queue(100)[0].newcomer, many, host(), settings(), 1e6)
+    assert "G3 holds 150.0 MiB, 2 more hold the rest" in places(queue(100), verdict, NOW)[0].message

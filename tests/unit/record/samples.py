@@ -9,7 +9,8 @@ from typing import Any, get_args, get_type_hints
 from hypothesis import strategies as st
 
 from guestroom.actions import Action, Hold, LetGo, Outcome, OutcomeKind, SetLimit
-from guestroom.facts import Accounting, GuestRecord, GuestState, Identity, OverheadReading
+from guestroom.facts import Accounting, GuestRecord, GuestState, Identity, Newcomer, OverheadReading
+from guestroom.turns import Process, QueueEntry
 from guestroom.units import MIB, UNLIMITED
 
 SHRINK = SetLimit("a", 700 * MIB, 600 * MIB, 300 * MIB, 200 * MIB, 500 * MIB, "b starts")
@@ -46,6 +47,12 @@ def record(name: str = "a", **changes: Any) -> GuestRecord:
         ram_block_bytes=(1024 * MIB,),
     )
     return dataclasses.replace(plain, **changes)
+
+
+def entry(name: str = "a", number: int = 1, timeout_s: float | None = None) -> QueueEntry:
+    """The place of one that waits."""
+    newcomer = Newcomer(name, 512 * MIB, 512 * MIB, 512 * MIB, 379 * MIB, 128 * MIB, None, "wait")
+    return QueueEntry(number, newcomer, 64 * MIB, 12.5, timeout_s, Process("3f1c", 77, 4711))
 
 
 def reading(name: str = "a", at_s: float = 1000.0, overhead_bytes: int | None = 100 * MIB) -> OverheadReading:
@@ -90,3 +97,4 @@ def made_of(kind: Any) -> st.SearchStrategy[Any]:
 ACTIONS = made_of(Action)
 OUTCOMES = made_of(Outcome)
 RECORDS = made_of(GuestRecord)
+ENTRIES = made_of(QueueEntry)

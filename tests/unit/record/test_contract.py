@@ -16,7 +16,7 @@ from guestroom.ports import Figure, Ledger
 from guestroom.testing.clock import ManualClock
 from guestroom.units import MIB, UNLIMITED
 
-from .samples import ACTIONS, HOLD, LET_GO, OUTCOMES, RAISE, SHRINK, done, reading, record
+from .samples import ACTIONS, HOLD, LET_GO, OUTCOMES, RAISE, SHRINK, done, entry, reading, record
 
 ON_EACH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -55,6 +55,22 @@ def test_removing_nobody_is_no_error(ledger: Ledger) -> None:
     assert ledger.remove_guest("a", "gone") is False
     assert ledger.remove_guest("never", "gone") is False
     assert len(ledger.ended_guests()) == 1
+
+
+def test_places_in_the_queue_come_back_in_turn(ledger: Ledger) -> None:
+    """Who waits is found again in the order of the turns, whatever the names; a newer entry replaces the older."""
+    ledger.put_waiting(entry("b", 1))
+    ledger.put_waiting(entry("a", 2))
+    ledger.put_waiting(entry("b", 1, timeout_s=60.0))
+    assert ledger.get_waiting() == (entry("b", 1, timeout_s=60.0), entry("a", 2))
+
+
+def test_a_place_given_up_is_gone(ledger: Ledger) -> None:
+    """Leaving the queue is durable, and leaving it twice is no error."""
+    ledger.put_waiting(entry("a", 1))
+    ledger.remove_waiting("a")
+    ledger.remove_waiting("a")
+    assert ledger.get_waiting() == ()
 
 
 def test_the_last_ended_guests_come_oldest_first(ledger: Ledger) -> None:

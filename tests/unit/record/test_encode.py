@@ -12,9 +12,10 @@ from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord
 from guestroom.record import encode
+from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED
 
-from .samples import ACTIONS, OUTCOMES, RAISE, RECORDS, done, record
+from .samples import ACTIONS, ENTRIES, OUTCOMES, RAISE, RECORDS, done, record
 
 
 @given(ACTIONS)
@@ -30,6 +31,12 @@ def test_every_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
     back = encode.outcome_from_json(outcome.action, text)
     assert back == outcome
     assert type(back.found_bytes) is type(outcome.found_bytes)
+
+
+@given(ENTRIES)
+def test_a_place_in_the_queue_survives(place: QueueEntry) -> None:
+    """Whoever waits is asked about after a restart with the very figures it came with."""
+    assert encode.entry_from_json(encode.entry_to_json(place)) == place
 
 
 @given(RECORDS)

@@ -12,7 +12,7 @@ from guestroom.record import Outbox
 from guestroom.testing.clock import ManualClock
 from guestroom.testing.ledger import MemoryLedger
 
-from .samples import RAISE, SHRINK, done, reading, record
+from .samples import RAISE, SHRINK, done, entry, reading, record
 
 
 @pytest.fixture
@@ -54,9 +54,12 @@ def test_every_kind_of_entry_arrives(outbox: Outbox, memory: MemoryLedger) -> No
     outbox.reading(reading(), 5, 4)
     outbox.put_guest(record("a"))
     outbox.remove_guest("gone", "exited")
-    assert outbox.waiting == 6
+    memory.put_waiting(entry("b"))
+    outbox.remove_waiting("b")
+    assert outbox.waiting == 7
     assert outbox.flush()
     assert outbox.waiting == 0
+    assert memory.get_waiting() == ()
     assert [one.outcomes for one in memory.decisions()] == [(done(SHRINK),), (done(RAISE),)]
     assert memory.get_guests() == (record("a"),)
     assert len(memory.readings("a")) == 1

@@ -75,6 +75,7 @@ def test_an_old_ledger_is_brought_up_with_its_rows(tmp_path: Path, clock: Manual
     connection = sqlite3.connect(path)
     connection.executescript(
         "ALTER TABLE readings DROP COLUMN kernel_peak_bytes;"
+        "DROP TABLE waiting;"
         "INSERT INTO readings VALUES (1, 'a', 5.0, 'split', 1, 2, NULL, 4, 'unlimited', 6, 'then');"
         "PRAGMA user_version = 1;"
     )

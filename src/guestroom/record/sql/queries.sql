@@ -30,6 +30,16 @@ SELECT record, ended_wall_s, reason FROM (
     SELECT * FROM ended_guests ORDER BY number DESC LIMIT :limit
 ) ORDER BY number;
 
+-- name: put_waiting
+INSERT INTO waiting (name, number, entry) VALUES (:name, :number, :entry)
+ON CONFLICT (name) DO UPDATE SET number = excluded.number, entry = excluded.entry;
+
+-- name: get_waiting
+SELECT entry FROM waiting ORDER BY number;
+
+-- name: remove_waiting
+DELETE FROM waiting WHERE name = :name;
+
 -- name: put_decision
 INSERT INTO decisions (at_wall_s, reason, inputs, finished_wall_s)
 VALUES (:at_wall_s, :reason, :inputs, :finished_wall_s);

@@ -66,3 +66,9 @@ CREATE TABLE readings (
 ) STRICT;
 
 CREATE INDEX readings_guest ON readings (guest, at_wall_s);
+
+CREATE TABLE waiting (
+    name TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    entry TEXT NOT NULL
+) STRICT;
