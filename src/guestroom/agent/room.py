@@ -14,15 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 
 from guestroom import decide
-from guestroom.actions import (
-    Action,
-    MakeGuest,
-    Outcome,
-    OutcomeKind,
-    SetLimit,
-    SetWall,
-    StopGuest,
-)
+from guestroom.actions import Action, MakeGuest, Outcome, OutcomeKind, SetLimit, SetWall, StopGuest
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.folders import Folders
