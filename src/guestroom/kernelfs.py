@@ -22,8 +22,10 @@ KEPT_NAMES = frozenset(
 """Files of a cgroup that are read again and again: opening one takes five times as long as reading it (measured)."""
 SHARE_OF_DESCRIPTORS = 0.6
 """What of the process's open-file limit may be spent on keeping files open."""
-MOST_KEPT = 512
-"""Beside those that are read together: more are not read again soon, and each costs a page in the kernel."""
+MOST_KEPT = 8192
+"""Beside those that are read together; each costs a page in the kernel."""
+IDLE_ROUNDS = 16
+"""What was not read for this many rounds of ``read_all`` is closed: not every guest that moved once goes on moving."""
 _WHOLE_BYTES = 1 << 14
 
 
@@ -70,14 +72,16 @@ class KernelFiles:
 class _Kept:
     """A descriptor that is closed when its last user has let go of it, so that no thread reads a number used anew."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("fd", "used")
 
     def __init__(self, path: str) -> None:
         self.fd = -1
+        self.used = True
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self) -> bytes:
         """Everything, from the start."""
+        self.used = True
         chunk = os.pread(self.fd, _WHOLE_BYTES, 0)
         if len(chunk) < _WHOLE_BYTES:
             return chunk
@@ -103,6 +107,7 @@ class KeptFiles(KernelFiles):
         self._most = most if most is not None else min(MOST_KEPT, int(_descriptors() * SHARE_OF_DESCRIPTORS))
         self._kept: dict[str, _Kept] = {}
         self._many: dict[str, _Kept] = {}
+        self._rounds = 0
         self._together: tuple[Sequence[str], list[_Kept]] = ((), [])
 
     def read(self, path: str) -> str:
@@ -114,6 +119,9 @@ class KeptFiles(KernelFiles):
 
         Asked again with the same ``paths`` object it is one system call a file and next to nothing else.
         """
+        self._rounds += 1
+        if self._rounds % IDLE_ROUNDS == 0:
+            self._close_idle()
         try:
             same, opened = self._together
             if same is not paths:
@@ -163,6 +171,13 @@ class KeptFiles(KernelFiles):
                 kept = _Kept(path)
             self._kept[path] = kept
         return kept
+
+    def _close_idle(self) -> None:
+        """Close what was not read since the last time."""
+        for path, kept in list(self._kept.items()):
+            if not kept.used:
+                self._kept.pop(path, None)
+            kept.used = False
 
     def _make_room(self) -> None:
         """The oldest are closed; who still needs one of them opens it again."""

@@ -96,3 +96,16 @@ def test_the_gone_are_none_among_many(tmp_path: Path) -> None:
         assert files.read_all(paths) == [b"1", None]
     with pytest.raises(FileNotFoundError):
         files.read(paths[1])
+
+
+def test_what_is_not_read_any_more_is_closed(tmp_path: Path) -> None:
+    """A file that was read once is closed after a while of sweeps; one that is read in each stays open."""
+    files = KeptFiles()
+    once, often = usage(tmp_path / "a", "1"), usage(tmp_path / "b", "2")
+    together = (usage(tmp_path / "c", "3"),)
+    files.read(once)
+    for _ in range(3 * kernelfs.IDLE_ROUNDS):
+        files.read(often)
+        files.read_all(together)
+    assert len(files) == 2
+    assert files.read(once) == "1"
