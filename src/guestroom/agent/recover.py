@@ -167,6 +167,8 @@ def _cont_if_stopped(room: Room, path: str) -> None:
 async def _runs_elsewhere(room: Room, finding: Finish, record: GuestRecord) -> bool:
     """A QEMU whose cgroup was taken away and that lives: its memory stays charged to the wall, so its room counts."""
     deps, identity = room.deps, record.identity
+    if record.state is GuestState.STARTING and finding.folder:
+        return False  # written down and never placed: a child of its ``run`` that waits yet, not a QEMU
     if identity is None or identity.boot_id != await deps.kernel(deps.machine.boot_id):
         return False
     try:
