@@ -111,6 +111,7 @@ def latencies_ms(
     woke = [stamp for stamp, _ in stamps]
     offset_s = time.time() - time.monotonic()
     whole, own, slow, swept = [], [], 0, 0
+    answered: set[int] = set()
     for event in events:
         numbers = event["numbers"]
         if "woken" in numbers and not numbers["woken"]:
@@ -120,11 +121,17 @@ def latencies_ms(
             written_s, woke_s = float(numbers["written_s"]), float(numbers["woke_s"])
             own.append((written_s - woke_s) * 1e3)
         else:
-            slow += 1
             written_s = woke_s = float(event["at_wall_s"]) - offset_s
         at = bisect.bisect_right(woke, written_s) - 1
+        if "written_s" not in numbers:
+            if at in answered:
+                # The alarm had answered that crossing; this raise came of a sweep's look.
+                swept += 1
+                continue
+            slow += 1
         if at < 0:
             continue
+        answered.add(at)
         crossed_s = min(woke[at], woke_s)
         if written_s - crossed_s < 0.5:
             whole.append((written_s - crossed_s) * 1e3)
