@@ -24,12 +24,14 @@ from guestroom.errors import UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "size": ("guestroom.cli.size:size", "How much memory a guest needs beside its RAM, by policy and part."),
+    "describe": ("guestroom.cli.describe:describe", "The guest a description describes, as guestroom understands it."),
     "divide": ("guestroom.cli.divide:divide", "Share a reserve among guests by weight, floor and cap."),
     "agent": ("guestroom.cli.agent:agent", "Run the host agent in the foreground."),
     "run": ("guestroom.cli.run:run", "Start QEMU with room of its own and stay with it."),
     "adopt": ("guestroom.cli.adopt:adopt", "Take a QEMU that runs already under care."),
     "release": ("guestroom.cli.release:release", "Let a guest go from guestroom's care."),
     "ps": ("guestroom.cli.ps:ps", "List the guests under care."),
+    "top": ("guestroom.cli.top:top", "Watch the guests: overhead, grant, history and main parts."),
     "explain": ("guestroom.cli.explain:explain", "Where every charged byte of a guest is, by part."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),
     "events": ("guestroom.cli.events:events", "What was decided and what happened."),

@@ -51,7 +51,7 @@ def size(
     QEMU command line after --.
     """
     names = tuple(dict.fromkeys(_at("--policy", check_policy, policy) for policy in chosen))
-    guest = _overridden(_described(argv, readconfig, libvirt), ram, vcpus, max_vcpus, name)
+    guest = _overridden(described(argv, readconfig, libvirt), ram, vcpus, max_vcpus, name)
     if guest.ram_bytes is None and not argv and readconfig is None and libvirt is None:
         raise UsageError(
             "no guest is described",
@@ -66,7 +66,7 @@ def size(
         _print_warnings(guest, estimates)
 
 
-def _described(argv: Sequence[str], readconfig: str | None, libvirt: str | None) -> Guest:
+def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None) -> Guest:
     """The guest as its description says; an empty one where there is none."""
     if argv and readconfig is not None:
         raise UsageError("both --readconfig and a QEMU command line are given", hint="put -readconfig into the latter")
