@@ -256,7 +256,8 @@ def test_growing_guest_takes_room_and_is_held_before_the_wall() -> None:
         assert numbers["over_bytes"] > 0
         parts = [numbers[f"{part}_bytes"] for part in ("anon", "shmem", "kernel", "cache")]
         charged = host.figure(host.layout.vmm("A"), "memory.current")
-        assert abs(sum(parts) - charged) < 4 * MIB, f"{parts} are not the {charged} it stands still with"
+        # Told when the freeze was due: emulated, it may grow on for two of its steps until it stands.
+        assert abs(sum(parts) - charged) < 32 * MIB, f"{parts} are not the {charged} it stands still with"
         assert row["grant_bytes"] > grant, "it got nothing of what B left unused"
         assert alive(b)
         b.stop()

@@ -73,7 +73,13 @@ def shared() -> Iterator[Host]:
         host.start()
         guest = run_firmware(host, "stands")
         assert until(running(host, "stands"))
-        time.sleep(0.5)
+        before = picture(host)
+        for _ in range(20):  # until its sweeps have opened what they keep open
+            time.sleep(1.5)
+            now = picture(host)
+            if as_before(now, before):
+                break
+            before = now
         yield host
         assert guest.poll() is None
         guest.terminate()

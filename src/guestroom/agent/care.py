@@ -7,6 +7,7 @@ rebuilt after a restart.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,8 @@ class Care:
     """A warning stands that it is heading for its wall."""
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))
     """Its overhead lately, for its trend."""
+    cache_gone_s: float = -math.inf
+    """Until when its page cache was being dropped (``inf``: it still is): the kernel's peak of then counts it."""
     kernel_peak_bytes: int | None = None
     """The kernel's own peak as last read; 0: begun anew; None: never read."""
     unreadable: bool = False

@@ -177,7 +177,7 @@ class Following:
         """``budget`` is in force from now on: remember its guard, and say what is another than before."""
         settings = self.deps.settings
         headroom, guard = budget.headroom_bytes, budget.guard_bytes
-        before = self._told or (LEAST_HEADROOM_BYTES, LEAST_GUARD_BYTES)
+        first, before = self._told is None, self._told or (LEAST_HEADROOM_BYTES, LEAST_GUARD_BYTES)
         self._told, self._guard_bytes = (headroom, guard), guard
         follows = self.view(budget)
         if settings.headroom_bytes is None and headroom != before[0]:
@@ -185,7 +185,9 @@ class Following:
             message = f"the headroom is {change}: {follows.headroom_because}"
             numbers = {"headroom_bytes": headroom, "before_bytes": before[0], "refused_bytes": self.refused_bytes}
             self.deps.event("headroom", None, message, numbers)
-        if settings.guard_bytes is None and guard != before[1]:
+        # Half of a headroom that is set is no news: it was so from the start.
+        news = guard != before[1] and not (first and guard == headroom // 2)
+        if settings.guard_bytes is None and news:
             message = (
                 f"the guard is {format_bytes(guard)} now, before {format_bytes(before[1])}: {follows.guard_because}"
             )

@@ -8,6 +8,7 @@ What was gained is what the kernel shows afterwards, never what was hoped for.
 from __future__ import annotations
 
 import asyncio
+import math
 
 from guestroom import decide
 from guestroom.actions import Verdict
@@ -147,7 +148,10 @@ class Reclaiming:
         if care is None:
             return 0
         began_s = deps.clock.monotonic()
+        if ask.means is Means.CACHE:
+            care.cache_gone_s = math.inf
         work = asyncio.ensure_future(deps.kernel(self._take, ask))
+        work.add_done_callback(lambda _: self._cache_gone(care))
         done, _ = await asyncio.wait((work,), timeout=max(0.1, deadline_s - began_s))
         if not done:
             work.add_done_callback(lambda task: task.exception())
@@ -172,6 +176,10 @@ class Reclaiming:
                 return host_bytes
             case Short.CHARGE:
                 return charge
+
+    def _cache_gone(self, care: Care) -> None:
+        """From now on the kernel's peak is of what is there: it was reset after the drop."""
+        care.cache_gone_s = min(care.cache_gone_s, self.deps.clock.monotonic())
 
     def _take(self, ask: Ask) -> tuple[MemoryReading, MemoryReading, int]:
         """On a thread: the guest before and after, and by how much more the host has available."""

@@ -101,6 +101,8 @@ class Room:
             care.reading = None
             return
         care.unreadable = False
+        if reading.at_s <= care.cache_gone_s:
+            reading = replace(reading, kernel_peak_is_old=True)  # it may be from before the cache went
         care.reading = reading
         if reading.overhead_bytes is None:
             return
