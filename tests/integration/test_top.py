@@ -16,7 +16,7 @@ from guestroom.lab.image import GuestImage
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = '[host]\nreserve = "800MiB"\nheadroom = "128MiB"\n[timing]\nsweep_s = 0.2\n'
+SETTINGS = '[host]\nreserve = "1GiB"\nheadroom = "128MiB"\n[timing]\nsweep_s = 0.2\n'
 
 
 def test_top_shows_real_guests_with_and_without_a_terminal(make_host: MakeHost, image: GuestImage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import sys
 import termios
 import time
@@ -180,10 +181,10 @@ def _draw(lines: Sequence[str], *, interactive: bool) -> None:
     if not interactive:
         emit_text("\n".join([*lines, ""]))
         return
-    size = os.get_terminal_size(stdout().fileno())
+    size = shutil.get_terminal_size()  # 80 x 24 where the terminal does not say
     visible = [line[: size.columns] for line in lines[: size.lines - 1]]
     # Home, each line with its old rest wiped, then everything below.
-    emit_text("\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in visible) + "\x1b[J")
+    emit_text("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in visible) + "\x1b[J")
 
 
 def _wait(seconds: float, *, interactive: bool) -> str:
