@@ -21,6 +21,18 @@ from guestroom.record.encode import record_from_json
 from guestroom.units import MIB
 
 RAM_BYTES = 64 * MIB
+TIGHT = """
+[host]
+reserve = "288MiB"
+headroom = "200MiB"
+guard = "96MiB"
+sharing = "static"
+[sizing]
+policy = "ovirt"
+[timing]
+sweep_s = 0.2
+"""
+"""Settings under which a guest of ``Small`` is held before it can take much."""
 
 
 class Small:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import MakeHost
-from tests.integration.faults import Small, alarm_pid, cpu_s, refused, unharmed
+from tests.integration.faults import TIGHT, Small, alarm_pid, cpu_s, refused, unharmed
 from tests.integration.test_bad_input import fill, mounted
 from tests.integration.test_launch import firmware, run_firmware, running, until
 
@@ -39,17 +39,6 @@ guard = "48MiB"
 policy = "openshift"
 [timing]
 settle_s = 0
-sweep_s = 0.2
-"""
-TIGHT = """
-[host]
-reserve = "288MiB"
-headroom = "200MiB"
-guard = "96MiB"
-sharing = "static"
-[sizing]
-policy = "ovirt"
-[timing]
 sweep_s = 0.2
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import MakeHost
-from tests.integration.faults import Small, every, refused, sleeper, unharmed
+from tests.integration.faults import TIGHT, Small, every, refused, sleeper, unharmed
 from tests.integration.test_launch import until
 
 from guestroom.lab.host import Host
@@ -27,17 +27,6 @@ headroom = "128MiB"
 guard = "48MiB"
 [timing]
 settle_s = 0
-sweep_s = 0.2
-"""
-TIGHT = """
-[host]
-reserve = "288MiB"
-headroom = "200MiB"
-guard = "96MiB"
-sharing = "static"
-[sizing]
-policy = "ovirt"
-[timing]
 sweep_s = 0.2
 """
 LIMIT = "memory.limit_in_bytes"

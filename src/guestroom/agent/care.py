@@ -18,8 +18,8 @@ from guestroom.decide.trend import Point, largest_rise
 from guestroom.facts import GuestFacts, GuestRecord, GuestState, OverheadReading
 from guestroom.units import Limit
 
-_POINTS = 120
-_LATELY_S = 5.0
+POINTS = 120
+LATELY_S = 5.0
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Care:
     """How it was slowed down, lately and altogether."""
     warned: bool = False
     """A warning stands that it is heading for its wall."""
-    points: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
     """Its overhead lately, for its trend."""
     cache_gone_s: float = -math.inf
     """Until when its page cache was being dropped (``inf``: it still is): the kernel's peak of then counts it."""
@@ -153,7 +153,7 @@ class Care:
         """What its overhead gained within the last few seconds."""
         if not self.points:
             return 0
-        after_s = self.points[-1].at_s - _LATELY_S
+        after_s = self.points[-1].at_s - LATELY_S
         return largest_rise(point for point in self.points if point.at_s >= after_s)
 
     def burst_bytes(self, reading: OverheadReading) -> int:
@@ -170,7 +170,7 @@ class Care:
                 top = max(top, reading.kernel_peak_bytes)
         low = top
         for point in reversed(self.points):
-            if point.at_s < reading.at_s - _LATELY_S:
+            if point.at_s < reading.at_s - LATELY_S:
                 break
             low = min(low, point.overhead_bytes)
         return top - low

@@ -32,7 +32,7 @@ _LENT_AGAIN_S = 60.0
 """A guest that goes over its grant and back all the time is told of once a minute."""
 _REST_S = 0.1
 """After a look that found nothing to give: somebody around its grant alarms thousands of times a second."""
-_GIVE_BACK_S = 5.0
+GIVE_BACK_S = 5.0
 """How often it is asked whether somebody has room to spare; the clocks of that are minutes."""
 
 
@@ -166,7 +166,7 @@ class Growing:
                 self.over(care)
             if care.record.held:
                 await self._runaway(care, now_s)
-        if now_s - self._gave_s >= _GIVE_BACK_S and not room.lock.locked():
+        if now_s - self._gave_s >= GIVE_BACK_S and not room.lock.locked():
             self._gave_s = now_s
             await self._give_back(now_s)
 

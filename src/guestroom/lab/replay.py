@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from guestroom import decide
 from guestroom.actions import Action, Hold, SetLimit, SetWall, VerdictKind
+from guestroom.agent.care import LATELY_S, POINTS
+from guestroom.agent.growth import GIVE_BACK_S
 from guestroom.agent.peaks import PeakWindow
 from guestroom.config import Settings
 from guestroom.decide.hold import Excess
@@ -20,11 +22,6 @@ from guestroom.decide.trend import Point, largest_rise
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
 from guestroom.lab.traces import Shape, Trace
 from guestroom.units import Limit
-
-_GIVE_BACK_S = 5.0
-"""As often as the agent asks."""
-_LATELY_S = 5.0
-"""What a guest gained within this is its step, as in the agent's care."""
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ class _Running:
     points: tuple[tuple[float, int], ...]
     peaks: PeakWindow
     times: list[float]
-    lately: deque[Point] = field(default_factory=lambda: deque(maxlen=120))
+    lately: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
     behind_s: float = 0.0
     """How long it was held: its trace is that much behind."""
     gave: bool = False
@@ -106,7 +103,7 @@ class Replay:
         self._read(now_s)
         self._grow(now_s)
         self._hold()
-        if now_s - self._gave_s >= _GIVE_BACK_S:
+        if now_s - self._gave_s >= GIVE_BACK_S:
             self._gave_s = now_s
             self._give_back(now_s)
         self._count()
@@ -211,7 +208,7 @@ class Replay:
         self._take((*found.now, *found.then))
 
     def _lately(self, one: _Running, now_s: float) -> int:
-        return largest_rise(point for point in one.lately if point.at_s >= now_s - _LATELY_S)
+        return largest_rise(point for point in one.lately if point.at_s >= now_s - LATELY_S)
 
     def _hold(self) -> None:
         budget = self._budget()

@@ -9,8 +9,9 @@ from guestroom.attribute.parts import Charge, ProcessMemory
 from guestroom.errors import HostError, ReadError, VanishedError
 from guestroom.layout import Version
 from guestroom.observe import procfs
+from guestroom.observe.adoptable import cgroup2_of, cgroup_of
 from guestroom.observe.cgroups import cgroups
-from guestroom.observe.hierarchy import Mount, controller_mounts, unified_mount
+from guestroom.observe.hierarchy import controller_mounts
 from guestroom.observe.text import exists, list_dirs, number, read_optional, read_text
 from guestroom.ports import Files
 from guestroom.units import PAGE_BYTES
@@ -22,31 +23,9 @@ def find_cgroup(files: Files, pid: int) -> tuple[str, Version]:
     A guest that guestroom started is in ``vmm`` beside ``ram``: then it is the folder above both. Raises ``HostError``
     where it can't be seen from here.
     """
-    mount: Mount | None
-    version: Version = 1
-    mount = controller_mounts(files).get("memory")
-    if mount is None:
-        version, mount = 2, unified_mount(files)
-    if mount is None:
-        raise HostError("no memory cgroup hierarchy is mounted", where="/proc/self/mountinfo")
-    path = f"/proc/{pid}/cgroup"
-    for line in read_text(files, path).splitlines():
-        number_, _, rest = line.partition(":")
-        controllers, _, folder = rest.partition(":")
-        if (version == 1 and "memory" in controllers.split(",")) or (version == 2 and number_ == "0"):
-            return _whole(files, _seen(mount, folder, pid)), version
-    raise ReadError(path, "there is no line for the memory controller")
-
-
-def _seen(mount: Mount, folder: str, pid: int) -> str:
-    root = mount.root.rstrip("/")
-    if ".." in folder.split("/") or not f"{folder}/".startswith(f"{root}/"):
-        raise HostError(
-            f"the cgroup {folder} of process {pid} can't be seen from here: {mount.point} shows {root or '/'}",
-            where=f"/proc/{pid}/cgroup",
-            hint="run it outside of containers, where the whole tree is seen",
-        )
-    return (mount.point + folder[len(root) :]).rstrip("/")
+    if "memory" in controller_mounts(files):
+        return _whole(files, cgroup_of(files, pid, "memory")), 1
+    return _whole(files, cgroup2_of(files, pid)), 2
 
 
 def _whole(files: Files, folder: str) -> str:

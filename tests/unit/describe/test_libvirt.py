@@ -177,9 +177,10 @@ def test_no_text_gives_a_traceback(text: str) -> None:
     """Whatever comes, it is a guest or an error of ours."""
     for candidate in (text, f"<domain>{text}</domain>", f"<domain><memory>{text}</memory></domain>"):
         try:
-            from_libvirt(candidate)
+            found = from_libvirt(candidate)
         except DescribeError:
             continue
+        assert found.source == "libvirt"
 
 
 def test_a_large_domain_is_fast_enough_to_size_thousands() -> None:
