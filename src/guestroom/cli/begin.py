@@ -25,6 +25,7 @@ def begin(
     agent_lost_s: float,
     socket_path: str,
     argv: tuple[str, ...],
+    lean: bool = False,
 ) -> int:
     """Start the guest and stay with it; returns QEMU's exit code. Everything given is checked before room is asked for.
 
@@ -47,6 +48,8 @@ def begin(
         )
     if timeout_s is not None and timeout_s > _LONGEST_S:
         raise UsageError(f"--timeout {timeout_s:g} s is more than a year", where=name, hint="leave it out: no end")
+    if lean:
+        argv = _leaner(argv)
     wish = Wish(
         name=name,
         argv=argv,
@@ -59,6 +62,20 @@ def begin(
         agent_lost_s=agent_lost_s,
     )
     return Running(wish, AgentClient(socket_path)).go()
+
+
+def _leaner(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The lean form of ``argv``; says each change, and sets the variables that QEMU inherits."""
+    from guestroom.cli.say import note
+    from guestroom.describe.lean import lean
+
+    found = lean(argv, os.environ)
+    for change in found.changes:
+        note(f"lean: {change.what} (saves {change.gain}; {change.cost})")
+    for sentence in found.kept:
+        note(f"lean: {sentence}")
+    os.environ.update(found.environment)
+    return found.argv
 
 
 def _check_writable(fd: int) -> None:

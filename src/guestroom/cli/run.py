@@ -37,6 +37,9 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
 )
 @click.option("--verdict-fd", type=int, metavar="FD", help="Write the verdict as one JSON line to this descriptor.")
 @click.option(
+    "--lean", is_flag=True, help="Make QEMU's own memory smaller where its guest can't tell; says what and how much."
+)
+@click.option(
     "--agent-lost",
     "agent_lost_s",
     type=float,
@@ -61,6 +64,7 @@ def run(
     helpers: tuple[str, ...],
     helper_ready: tuple[str, ...],
     verdict_fd: int | None,
+    lean: bool,
     agent_lost_s: float,
     socket_path: str,
     as_json: bool,
@@ -83,4 +87,5 @@ def run(
         agent_lost_s=agent_lost_s,
         socket_path=socket_path,
         argv=argv,
+        lean=lean,
     )
