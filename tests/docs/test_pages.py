@@ -10,12 +10,16 @@ from tests.docs.pages import PAGES, ROOT, links, slugs
 from tools import docs_blocks
 from tools.docs_blocks import Block, DocsError, Page, differs
 
+from guestroom.size import registry
+
 PLAIN = [path for path in PAGES if not docs_blocks.is_generated(path) and not docs_blocks.needs_agent(path)]
 
 
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_says_what_happens(path: Path) -> None:
+def test_a_page_says_what_happens(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block of a page gives what is written under it, or says why nobody types it."""
+    # A page registers a policy of its own, which tests that come after it in this process must not see.
+    monkeypatch.setattr(registry, "_POLICIES", dict(registry._POLICIES))
     with Page(path) as page:
         for block in docs_blocks.blocks(path):
             page.run(block)

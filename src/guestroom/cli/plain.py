@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         agent_lost_s: float
         socket_path: str
         argv: tuple[str, ...]
+        lean: bool
 
 
 DEFAULT_SOCKET = "/run/guestroom/agent.sock"
@@ -78,6 +79,7 @@ def plain_run(args: Sequence[str], environ: Mapping[str, str]) -> RunOptions | N
         "agent_lost_s": DEFAULT_AGENT_LOST_S if lost is None else float(lost),
         "socket_path": once.get("--socket", environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET),
         "argv": argv,
+        "lean": False,
     }
 
 
