@@ -8,6 +8,7 @@ from guestroom.cli import checks
 from guestroom.cli.checks import Level
 from guestroom.cli.client import DEFAULT_SOCKET
 from guestroom.cli.output import Column, emit_json, json_option, note, place_option, table
+from guestroom.cli.unexplained import check_explained
 from guestroom.kernelfs import KernelFiles
 
 
@@ -47,6 +48,7 @@ def doctor(
         checks.check_agent(socket_path),
         checks.check_headroom(socket_path),
         checks.check_guard(socket_path),
+        *check_explained(socket_path),
     ]
     failed = any(check.level is Level.FAIL for check in found)
     if as_json:
