@@ -61,6 +61,7 @@ class Looked:
 )
 @click.option("--check", is_flag=True, help="Count page by page as well (root; half a second): do both agree?")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture of the parts there.")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="The same as PNG (extra: plots).")
 @click.option(
     "--socket",
     "socket_path",
@@ -78,6 +79,7 @@ def explain(
     diff_s: float | None,
     check: bool,
     svg: Path | None,
+    png: Path | None,
     socket_path: str,
     as_json: bool,
 ) -> None:
@@ -100,10 +102,7 @@ def explain(
         return
     while True:
         seen = look(pid, ram, check=check)
-        if svg is not None:
-            from guestroom.cli.picture import stacked_bar
-
-            svg.write_text(stacked_bar(seen.explanation, name or f"pid {pid}"))
+        _draw(seen.explanation, name or f"pid {pid}", svg, png)
         if as_json:
             emit_json(as_dict(seen))
         else:
@@ -112,6 +111,24 @@ def explain(
             return
         sys.stdout.flush()
         time.sleep(watch_s)
+
+
+def _draw(found: Explanation, title: str, svg: Path | None, png: Path | None) -> None:
+    """Write the pictures that were asked for."""
+    if svg is None and png is None:
+        return
+    from guestroom.cli.picture import stacked_bar, write_png
+
+    for path in (svg, png):
+        try:
+            if path is not None and path is svg:
+                path.write_text(stacked_bar(found, title))
+            elif path is not None:
+                write_png(found, title, path)
+        except OSError as error:
+            raise HostError(
+                f"the picture could not be written: {error.strerror}", where=str(path), hint="name another file"
+            ) from error
 
 
 def _pid_of(name: str, socket_path: str) -> int:

@@ -1,10 +1,13 @@
-"""A picture of a guest's parts: one stacked bar with its legend, as SVG and without a plotting library."""
+"""A picture of a guest's parts, two stacked bars with their legend: SVG needs no plotting library, PNG one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
-from guestroom.attribute.parts import Explanation, PartKind
+from guestroom.attribute.parts import Explanation, Part, PartKind
+from guestroom.errors import HostError
 from guestroom.units import format_bytes
 
 _COLOURS = {
@@ -14,17 +17,15 @@ _COLOURS = {
     PartKind.UNKNOWN: ("#bab0ac",),
 }
 _WIDTH, _BAR_Y, _BAR, _LINE = 860, 40, 46, 20
+_DPI = 100
 
 
 def stacked_bar(found: Explanation, title: str) -> str:
     """The parts side by side, as wide as they are large; overhead is drawn a second time without the RAM."""
-    overhead = [part for part in found.parts if part.kind in (PartKind.OVERHEAD, PartKind.UNKNOWN)]
     colours = _colours(found)
-    rows = [(f"all: {format_bytes(found.charged_bytes)}", list(found.parts))]
-    rows.append((f"overhead: {format_bytes(found.overhead_bytes)}", overhead))
     body: list[str] = []
     y = _BAR_Y
-    for label, parts in rows:
+    for label, parts in _bars(found):
         total = max(1, sum(part.size_bytes for part in parts))
         body.append(f'<text x="10" y="{y}" class="h">{escape(label)}</text>')
         x = 10.0
@@ -46,6 +47,51 @@ def stacked_bar(found: Explanation, title: str) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}">'
     heading = f'<text x="10" y="18" class="h">{escape(title)}</text>'
     return f'{head}<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>{heading}{"".join(body)}</svg>\n'
+
+
+def write_png(found: Explanation, title: str, path: Path) -> None:
+    """The same bars as a PNG, which needs matplotlib. Raises ``HostError`` without it, ``OSError`` of the file."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
+    except ImportError as error:
+        raise HostError(
+            "--png needs matplotlib, which is not installed",
+            where=str(path),
+            hint="pip install guestroom[plots]; --svg needs nothing",
+        ) from error
+    colours = _colours(found)
+    height = 3 * _BAR_Y + 2 * (_BAR + 44) + _LINE * len(found.parts)
+    figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    figure.suptitle(title.replace("$", r"\$"), x=0.02, y=1 - 8 / height, ha="left", va="top", fontsize=10)
+    for number, (label, parts) in enumerate(_bars(found)):
+        bottom = height - _BAR_Y - (number + 1) * (_BAR + 44)
+        axes = figure.add_axes((0.02, bottom / height, 0.96, _BAR / height))
+        axes.set_axis_off()
+        axes.set_title(label, loc="left", fontsize=9)
+        left, total = 0.0, max(1, sum(part.size_bytes for part in parts))
+        for part in parts:
+            axes.barh(0, part.size_bytes / total, left=left, color=colours[part.name])
+            left += part.size_bytes / total
+        axes.set_xlim(0, 1)
+    legend = [Patch(color=colours[part.name], label=_line(part)) for part in found.parts]
+    figure.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), frameon=False, fontsize=9)
+    figure.savefig(path, format="png")
+
+
+def _line(part: Part) -> str:
+    return f"{part.name} ({part.kind.value}): {format_bytes(part.size_bytes)}".replace("$", r"\$")
+
+
+def _bars(found: Explanation) -> tuple[tuple[str, Sequence[Part]], ...]:
+    """What is drawn: everything, and overhead once more without the RAM."""
+    overhead = [part for part in found.parts if part.kind in (PartKind.OVERHEAD, PartKind.UNKNOWN)]
+    return (
+        (f"all: {format_bytes(found.charged_bytes)}", found.parts),
+        (f"overhead: {format_bytes(found.overhead_bytes)}", overhead),
+    )
 
 
 def _colours(found: Explanation) -> dict[str, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,7 +14,8 @@ from click.testing import CliRunner
 from guestroom.attribute.parts import Explanation, Part, PartKind
 from guestroom.cli.explain import Looked, as_dict, changed
 from guestroom.cli.main import cli
-from guestroom.cli.picture import stacked_bar
+from guestroom.cli.picture import stacked_bar, write_png
+from guestroom.errors import HostError
 from guestroom.units import MIB
 
 FOUND = Explanation(
@@ -50,6 +54,29 @@ def test_the_picture_is_whole_and_escaped() -> None:
     assert "heap <&>" in texts
     assert "guest <x>" in texts
     assert len([node for node in root.iter() if node.tag.endswith("rect")]) == 1 + 4 + 2 + 4
+
+
+def test_the_png_has_the_size_of_its_parts(tmp_path: Path) -> None:
+    """A PNG as wide as the SVG, with one line more for each part; a name with a ``$`` is text and not a formula."""
+    pytest.importorskip("matplotlib")
+    more = Explanation(101 * MIB, (*FOUND.parts, Part("a$b$", MIB, "smaps", PartKind.OVERHEAD)), 0, 0)
+    sizes = []
+    for number, found in enumerate((FOUND, more)):
+        write_png(found, "guest $x", path := tmp_path / f"{number}.png")
+        head = path.read_bytes()[:24]
+        assert head.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+        sizes.append(struct.unpack(">II", head[16:]))
+    assert sizes[0][0] == sizes[1][0] == 860
+    assert sizes[1][1] == sizes[0][1] + 20
+
+
+def test_without_matplotlib_the_png_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No traceback and no empty file: the extra is named."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(HostError, match="needs matplotlib") as caught:
+        write_png(FOUND, "x", path := tmp_path / "x.png")
+    assert "pip install guestroom[plots]" in caught.value.line()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
