@@ -11,7 +11,7 @@ from guestroom.errors import GuestroomError, HostError, VanishedError
 from guestroom.units import format_bytes
 
 MOST_UNEXPLAINED = 0.01
-"""Share of a guest's charge that may be without a name: what ``explain`` promises (0 on QEMU 7.2, Linux 6.1 and 6.18)."""
+"""Share of a guest's charge that may be without a name: what ``explain`` promises (0 on Linux 6.1 and 6.18)."""
 
 
 def check_explained(socket_path: str, look_at: Callable[[int], Looked] = look) -> list[Check]:

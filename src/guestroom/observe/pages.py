@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from guestroom.errors import from_read
+from guestroom.errors import ReadError, from_read
 from guestroom.units import PAGE_BYTES
 
 _FILE = "/proc/kpagecgroup"
@@ -45,8 +45,10 @@ def charged_bytes(cgroup_inodes: Collection[int]) -> int:
                     pages += owners.count(inode)
                     pages += sum(_tails(flags.fileno(), first + last + 1) for last in _last_owned(chunk, inode))
                 first += len(owners)
+    except FileNotFoundError as error:
+        raise ReadError(error.filename, "this kernel has no such file (CONFIG_PROC_PAGE_MONITOR)") from error
     except OSError as error:
-        raise from_read(error, f"{_FILE} or {_FLAGS}") from error
+        raise from_read(error, error.filename or _FILE) from error
     return pages * PAGE_BYTES
 
 
