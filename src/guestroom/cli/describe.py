@@ -17,16 +17,23 @@ from guestroom.units import format_bytes
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--readconfig", metavar="FILE", help="A QEMU -readconfig file ('-': stdin).")
 @click.option("--libvirt", metavar="FILE", help="libvirt's domain XML ('-': stdin).")
+@click.option(
+    "--kubevirt", metavar="FILE", help="KubeVirt's VirtualMachine or its instance, YAML or JSON ('-': stdin)."
+)
 @json_option
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU ARGV]")
-def describe(readconfig: str | None, libvirt: str | None, as_json: bool, argv: tuple[str, ...]) -> None:
+def describe(
+    readconfig: str | None, libvirt: str | None, kubevirt: str | None, as_json: bool, argv: tuple[str, ...]
+) -> None:
     """Print the guest that a description describes: what was understood, what is unknown, and what was passed over.
 
-    The description is a -readconfig file, libvirt's domain XML (virsh dumpxml), or a QEMU command line after --.
+    The description is a -readconfig file, libvirt's domain XML (virsh dumpxml), KubeVirt's machine (kubectl get vm
+    -o yaml), or a QEMU command line after --.
     """
-    if not argv and readconfig is None and libvirt is None:
-        raise UsageError("no guest is described", hint="give --readconfig FILE, --libvirt FILE, or QEMU's command line")
-    guest = described(argv, readconfig, libvirt)
+    if not argv and (readconfig, libvirt, kubevirt) == (None, None, None):
+        hint = "give --readconfig FILE, --libvirt FILE, --kubevirt FILE, or QEMU's command line"
+        raise UsageError("no guest is described", hint=hint)
+    guest = described(argv, readconfig, libvirt, kubevirt)
     if as_json:
         emit_json(asdict(guest))
         return

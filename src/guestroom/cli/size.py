@@ -29,6 +29,7 @@ MOST_VCPUS = 65_536
 @click.option("--name", help="The guest's name: its settings in --config apply.")
 @click.option("--readconfig", metavar="FILE", help="Describe the guest by a QEMU -readconfig file ('-': stdin).")
 @click.option("--libvirt", metavar="FILE", help="Describe the guest by libvirt's domain XML ('-': stdin).")
+@click.option("--kubevirt", metavar="FILE", help="Describe the guest by KubeVirt's YAML or JSON ('-': stdin).")
 @click.option("--policy", "chosen", multiple=True, metavar="NAME", help="Only this policy, with all parts; repeatable.")
 @click.option("--config", metavar="FILE", help="Settings file: its fixed overheads come before any estimate.")
 @json_option
@@ -40,6 +41,7 @@ def size(
     name: str | None,
     readconfig: str | None,
     libvirt: str | None,
+    kubevirt: str | None,
     chosen: tuple[str, ...],
     config: str | None,
     as_json: bool,
@@ -47,15 +49,15 @@ def size(
 ) -> None:
     """How much memory a guest needs beside its RAM, by policy and part.
 
-    Describe the guest by --ram and --vcpus, by a -readconfig file, by libvirt's domain XML (virsh dumpxml), or by its
-    QEMU command line after --.
+    Describe the guest by --ram and --vcpus, by a -readconfig file, by libvirt's domain XML (virsh dumpxml), by
+    KubeVirt's machine (kubectl get vm -o yaml), or by its QEMU command line after --.
     """
     names = tuple(dict.fromkeys(_at("--policy", check_policy, policy) for policy in chosen))
-    guest = _overridden(described(argv, readconfig, libvirt), ram, vcpus, max_vcpus, name)
-    if guest.ram_bytes is None and not argv and readconfig is None and libvirt is None:
+    guest = _overridden(described(argv, readconfig, libvirt, kubevirt), ram, vcpus, max_vcpus, name)
+    if guest.ram_bytes is None and not argv and (readconfig, libvirt, kubevirt) == (None, None, None):
         raise UsageError(
             "no guest is described",
-            hint="give --ram, --readconfig FILE, --libvirt FILE, or its QEMU command line after --",
+            hint="give --ram, --readconfig FILE, --libvirt FILE, --kubevirt FILE, or its QEMU command line after --",
         )
     estimates = (*_settings(guest, config), *(estimate(guest, policy) for policy in names or policies()))
     if as_json:
@@ -66,13 +68,15 @@ def size(
         _print_warnings(guest, estimates)
 
 
-def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None) -> Guest:
+def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None, kubevirt: str | None) -> Guest:
     """The guest as its description says; an empty one where there is none."""
     if argv and readconfig is not None:
         raise UsageError("both --readconfig and a QEMU command line are given", hint="put -readconfig into the latter")
+    if kubevirt is not None and (argv or readconfig is not None or libvirt is not None):
+        raise UsageError("--kubevirt and another description are given", hint="describe one guest in one way")
     if libvirt is not None and (argv or readconfig is not None):
         raise UsageError("--libvirt and another description are given", hint="describe one guest in one way")
-    if not argv and readconfig is None and libvirt is None:
+    if not argv and (readconfig, libvirt, kubevirt) == (None, None, None):
         return Guest()
     from guestroom import describe  # its parsers are not needed for --ram
 
@@ -80,6 +84,8 @@ def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None) 
         return _of_file(describe.from_readconfig, readconfig)
     if libvirt is not None:
         return _of_file(describe.from_libvirt, libvirt)
+    if kubevirt is not None:
+        return _of_file(describe.from_kubevirt, kubevirt)
     return describe.from_qemu_argv(list(argv), read_file=read_text)
 
 

@@ -1,4 +1,5 @@
-"""A ``Guest`` from whatever describes one: QEMU command lines, QEMU configuration files, libvirt domains.
+"""A ``Guest`` from whatever describes one: QEMU command lines, QEMU configuration files, libvirt domains,
+KubeVirt machines.
 
 One file per format; all of them fill in the same ``Guest``. ``split`` rewrites a command line so that its RAM
 can be accounted apart, ``burst`` says how much memory a guest can take at once. Nothing here opens a file
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from guestroom.describe.build import guest_from
 from guestroom.describe.burst import burst_bytes, burst_reason
+from guestroom.describe.kubevirt import from_kubevirt
 from guestroom.describe.libvirt import from_libvirt
 from guestroom.describe.qemu_argv import settings_from_argv
 from guestroom.describe.readconfig import settings_from_text
@@ -24,6 +26,7 @@ __all__ = [
     "PreparedArgv",
     "burst_bytes",
     "burst_reason",
+    "from_kubevirt",
     "from_libvirt",
     "from_qemu_argv",
     "from_readconfig",

@@ -61,6 +61,8 @@ def test_libvirt_and_readconfig_come_from_files_or_stdin(tmp_path: Path) -> None
     (tmp_path / "d.xml").write_text(xml)
     assert "RAM promised: 2.0 GiB" in said("--libvirt", str(tmp_path / "d.xml"))
     assert "name: v" in said("--libvirt", "-", stdin=xml)
+    machine = "kind: VirtualMachineInstance\nspec: {domain: {memory: {guest: 3Gi}}}"
+    assert "RAM promised: 3.0 GiB" in said("--kubevirt", "-", stdin=machine)
     assert "RAM promised: 512.0 MiB" in said("--readconfig", "-", stdin='[memory]\n  size = "512"\n')
 
 
@@ -83,6 +85,8 @@ def test_what_is_not_said_is_not_known() -> None:
         ([], "no guest is described"),
         (["--libvirt", "/no/such"], "cannot read"),
         (["--libvirt", "-", "--", "x"], "one way"),
+        (["--kubevirt", "-", "--libvirt", "-"], "one way"),
+        (["--kubevirt", "-"], "0 machines"),
     ],
 )
 def test_wrong_usage_is_one_line(words: list[str], expected: str) -> None:

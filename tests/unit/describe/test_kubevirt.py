@@ -1,0 +1,256 @@
+"""KubeVirt machines: every field that a figure hangs on, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from guestroom.describe import from_kubevirt
+from guestroom.errors import DescribeError, GuestroomError, InputError
+from guestroom.guest import Guest, KubeVirtTraits, Passthrough
+from guestroom.size import estimate
+from guestroom.units import GIB, MIB
+
+FULL = """
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+---
+# what kubectl get vm web -o yaml says
+kind: VirtualMachine
+metadata:
+  name: web
+spec:
+  runStrategy: Always
+  template:
+    spec:
+      architecture: arm64
+      domain:
+        cpu: {cores: 2, sockets: 2, threads: 1, maxSockets: 4, dedicatedCpuPlacement: true}
+        memory: {guest: 4Gi, maxGuest: 16Gi, hugepages: {pageSize: 2Mi}}
+        machine: {type: virt}
+        firmware: {bootloader: {efi: {secureBoot: false}}}
+        ioThreadsPolicy: supplementalPool
+        ioThreads: {supplementalPoolThreadCount: 3}
+        flux: {}
+        devices:
+          blockMultiQueue: true
+          autoattachMemBalloon: false
+          disks:
+            - {name: root, disk: {bus: virtio}, cache: none, io: native}
+            - {name: tools, cdrom: {bus: sata}}
+            - {name: empty, cdrom: {bus: sata}}
+          interfaces:
+            - {name: default, masquerade: {}}
+            - {name: old, model: e1000, bridge: {}}
+            - {name: fast, sriov: {}}
+          gpus: [{name: g, deviceName: nvidia.com/T4}]
+          filesystems: [{name: share, virtiofs: {}}]
+          tpm: {}
+      volumes:
+        - {name: root, dataVolume: {name: web-root}}
+        - {name: tools, containerDisk: {image: "tools:1"}}
+"""
+
+
+def machine(domain: str = "", spec: str = "", resources: str = "requests: {memory: 2Gi}") -> Guest:
+    """An instance of 2 GiB and 1 vCPU with more in its domain and beside it."""
+    text = f"kind: VirtualMachineInstance\nspec:\n  domain: {{resources: {{{resources}}}, {domain}}}\n"
+    return from_kubevirt(f"{text}{spec}")
+
+
+def overhead_mib(guest: Guest) -> float:
+    """What KubeVirt's own sum says, in MiB."""
+    return estimate(guest, "kubevirt").overhead_bytes / MIB
+
+
+def test_every_field_of_a_full_machine_is_read() -> None:
+    """RAM, vCPUs, disks with their volumes, cards and devices of a VirtualMachine among other documents."""
+    found = from_kubevirt(FULL)
+    assert (found.name, found.arch, found.machine, found.firmware) == ("web", "aarch64", "virt", "efi")
+    assert (found.boot_ram_bytes, found.ram_bytes, found.hugepages) == (4 * GIB, 16 * GIB, True)
+    assert (found.vcpus, found.max_vcpus, found.iothreads, found.shares) == (4, 8, 3, 1)
+    root, tools = found.disks
+    assert (root.file, root.format, root.interface, root.cache, root.aio) == (
+        "web-root",
+        "raw",
+        "virtio-blk",
+        "none",
+        "native",
+    )
+    assert (root.queues, root.read_only) == (4, False)
+    assert (tools.file, tools.format, tools.interface, tools.cdrom, tools.read_only) == (
+        "tools:1",
+        "qcow2",
+        "ide",
+        True,
+        True,
+    )
+    assert [(nic.model, nic.backend, nic.vhost) for nic in found.nics] == [(None, "tap", True), ("e1000", "tap", False)]
+    assert found.passthrough == (Passthrough("nvidia.com/T4", "gpu"), Passthrough(None, "vfio-pci"))
+    assert found.tpm
+    assert not found.balloon
+    assert found.unknown == ("domain.flux",)
+    assert found.source == "kubevirt"
+
+
+def test_what_is_not_said_is_unknown() -> None:
+    """An instance with an empty domain has no RAM, vCPUs or name that anybody knows."""
+    found = from_kubevirt("kind: VirtualMachineInstance\nspec: {domain: {}}")
+    assert (found.name, found.ram_bytes, found.vcpus, found.max_vcpus, found.arch) == (None, None, None, None, None)
+    assert found.kubevirt == KubeVirtTraits()
+    assert found.balloon
+
+
+def test_json_says_the_same_as_yaml() -> None:
+    """JSON needs no PyYAML and describes the same guest; so does a list of one machine."""
+    tree = {"kind": "VirtualMachineInstance", "spec": {"domain": {"cpu": {"cores": 2}, "memory": {"guest": "1Gi"}}}}
+    found = from_kubevirt(json.dumps(tree))
+    assert (found.vcpus, found.ram_bytes) == (2, GIB)
+    text = "kind: VirtualMachineInstance\nspec: {domain: {cpu: {cores: 2}, memory: {guest: 1Gi}}}"
+    assert from_kubevirt(text) == found
+    assert from_kubevirt(json.dumps({"kind": "List", "items": [tree, {"kind": "Pod"}]})) == found
+
+
+@pytest.mark.parametrize(
+    ("domain", "spec", "more_mib"),
+    [
+        ("", "", 0),
+        ("cpu: {cores: 3, threads: 2}", "", 5 * 8),
+        ("devices: {autoattachGraphicsDevice: false}", "", -32),
+        ("", "  architecture: arm64", 128),
+        ("devices: {hostDevices: [{name: d, deviceName: v/d}]}", "", 1024),
+        ("devices: {gpus: [{name: d, deviceName: v/d}]}", "", 1024),
+        ("devices: {interfaces: [{name: n, sriov: {}}]}", "", 1024),
+        ("", "  volumes: [{name: m, downwardMetrics: {}}]", 1),
+        ("", "  livenessProbe: {exec: {command: [a]}}", 110),
+        ("", "  livenessProbe: {exec: {command: [a]}}\n  readinessProbe: {exec: {command: [a]}}", 120),
+        ("", "  livenessProbe: {httpGet: {port: 1}}", 0),
+        ("launchSecurity: {sev: {}}", "", 256),
+        ("launchSecurity: {snp: {}}", "", 256),
+        ("devices: {tpm: {}}", "", 53),
+        ("devices: {tpm: {enabled: false}}", "", 0),
+        ("cpu: {dedicatedCpuPlacement: true}", "", 100),
+        ("memory: {reservedOverhead: {addedOverhead: 64Mi}}", "", 64),
+    ],
+)
+def test_each_term_of_kubevirts_sum_comes_from_its_field(domain: str, spec: str, more_mib: int) -> None:
+    """1 vCPU and 2 GiB come to 292 MiB, and each field adds what KubeVirt adds for it."""
+    assert overhead_mib(machine(domain, spec)) == 292 + more_mib
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ("requests: {memory: 2Gi, cpu: 1500m}", 292 + 8),
+        ("requests: {memory: 2Gi, cpu: 1}, limits: {cpu: 3}", 292 + 16),
+        ("requests: {memory: 2Gi, cpu: 1}, limits: {memory: 2Gi, cpu: 1}", 292 + 100),
+        ("requests: {memory: 2Gi, cpu: 1}, limits: {memory: 4Gi, cpu: 1}", 292),
+        ("limits: {memory: 2Gi, cpu: 1}", 292),
+    ],
+)
+def test_resources_give_cpus_memory_and_the_quality_of_service(resources: str, expected: int) -> None:
+    """CPUs of limit or request round up; both equal to their limits make a Guaranteed pod."""
+    assert overhead_mib(machine(resources=resources)) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "cpus", "disks", "threads"),
+    [
+        (None, 1, [False, False], 0),
+        (None, 1, [True, False, False], 2),
+        ("shared", 1, [False, False, False], 1),
+        ("shared", 1, [True, True, False], 3),
+        ("auto", 1, [False, False, False], 2),
+        ("auto", 4, [False, False, True], 3),
+    ],
+)
+def test_io_threads_follow_the_policy(policy: str | None, cpus: int, disks: list[bool], threads: int) -> None:
+    """Dedicated ones each, and the policy's share for the other disks."""
+    devices = {"disks": [{"name": str(i), "dedicatedIOThread": own} for i, own in enumerate(disks)]}
+    domain = {"ioThreadsPolicy": policy, "cpu": {"cores": cpus}, "devices": devices}
+    found = from_kubevirt(json.dumps({"kind": "VirtualMachineInstance", "spec": {"domain": domain}}))
+    assert found.iothreads == threads
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nkind: VirtualMachineInstance\nspec: {domain: {}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "where"),
+    [
+        ("", "0 machines", None),
+        ("kind: Pod", "0 machines", None),
+        ("[]", "0 machines", None),
+        ("kind: [VirtualMachine]", "0 machines", None),
+        (f"{FULL}\n---\n{FULL}", "2 machines", "line"),
+        (BOMB, "anchors and aliases", "line 1"),
+        ("a: *a", "anchors and aliases", "line 1"),
+        ("a: 1\nb: !!python/object:os.system x", "tags", "line 2"),
+        ("a:\n" + "[" * 100, "nested deeper than 64", "line 2"),
+        ('{"a":' * 100, "nested deeper", "line 1"),
+        ("a: 1\na: 2", "given twice", "line 2"),
+        ("? [a]\n: b", "not a text", "line 1"),
+        ("a: [1\nb: 2", "no YAML", "line 2"),
+        ("\x00\x01binary", "no YAML", None),
+        ('"\\UFFFFFFFF"', "no YAML", None),
+        ("{", "JSON is not understood", "line 1"),
+        ("a: " + "x" * MIB, "larger than 1.0 MiB", None),
+        ("- x\n" * 50_001, "more than 50000 values", "line 50000"),
+        ("kind: VirtualMachine\nspec: {}", "domain is missing", "spec.template.spec"),
+        ("kind: VirtualMachine\nspec: []", "spec is not a mapping", "spec"),
+    ],
+)
+def test_hostile_and_wrong_documents_are_refused_with_their_place(text: str, message: str, where: str | None) -> None:
+    """Alias bombs, depth, tags, binary and the like end in one error, at once."""
+    began = time.monotonic()
+    with pytest.raises(DescribeError, match=message) as caught:
+        from_kubevirt(text)
+    assert (caught.value.where or "").startswith(where or "")
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("domain", "field"),
+    [
+        ("cpu: {cores: 010}", "spec.domain.cpu.cores"),
+        ("cpu: {cores: -1}", "spec.domain.cpu.cores"),
+        ("cpu: {cores: 65536, threads: 2}", "spec.domain.cpu"),
+        ("cpu: {dedicatedCpuPlacement: no}", "spec.domain.cpu.dedicatedCpuPlacement"),
+        ("memory: {guest: 1GB}", "spec.domain.memory.guest"),
+        ("memory: {guest: [1]}", "spec.domain.memory.guest"),
+        ("memory: 1Gi", "spec.domain.memory"),
+        ("devices: {disks: {}}", "spec.domain.devices.disks"),
+        ("devices: {disks: [x]}", "spec.domain.devices.disks[0]"),
+        ("devices: {tpm: 1}", "spec.domain.devices.tpm"),
+    ],
+)
+def test_ambiguous_and_wrong_values_are_refused_with_their_field(domain: str, field: str) -> None:
+    """``no`` and ``010`` mean different things to different readers; a wrong type names its path."""
+    with pytest.raises(DescribeError) as caught:
+        machine(domain)
+    assert caught.value.where == field
+
+
+def test_names_that_look_like_other_things_stay_texts() -> None:
+    """A machine called ``no`` or ``010`` keeps its name; an empty value is not said."""
+    text = "kind: VirtualMachineInstance\nmetadata: {name: %s}\nspec: {domain: {memory: }}"
+    assert [from_kubevirt(text % name).name for name in ("no", "010", "1e3", "~", "'~'")] == [
+        "no",
+        "010",
+        "1e3",
+        None,
+        "~",
+    ]
+
+
+def test_without_pyyaml_json_is_read_and_yaml_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is needed for YAML only, and the error names it."""
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    assert from_kubevirt('{"kind": "VirtualMachineInstance", "spec": {"domain": {"cpu": {"cores": 1}}}}').vcpus == 1
+    with pytest.raises(InputError, match="needs PyYAML") as caught:
+        from_kubevirt("kind: VirtualMachineInstance")
+    assert "guestroom[kubevirt]" in (caught.value.hint or "")
+    assert isinstance(caught.value, GuestroomError)
