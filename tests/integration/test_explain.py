@@ -50,7 +50,8 @@ def test_every_byte_of_a_split_guest_is_named(make_host: MakeHost, image: GuestI
     vm = host.run(host.machine("plain", image, rate=100))
     assert vm.wait_alive(60)
     picture = tmp_path / "plain.svg"
-    found = explained("plain", "--check", "--svg", str(picture), host=host)
+    drawn = tmp_path / "plain.png"
+    found = explained("plain", "--check", "--svg", str(picture), "--png", str(drawn), host=host)
     holds_together(found)
     assert parts(found)["guest RAM"] == 256 * MIB
     assert parts(found)["TCG code buffer"] >= 31 * MIB
@@ -58,6 +59,10 @@ def test_every_byte_of_a_split_guest_is_named(make_host: MakeHost, image: GuestI
     shown = host.ps()["plain"]["overhead_bytes"]
     assert abs(found["overhead_bytes"] - shown) <= max(4 * MIB, shown // 20)
     assert picture.read_text().startswith("<svg")
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    argv = [sys.executable, "-m", "guestroom", "doctor", "--socket", host.socket, "--kvm-timeout", "0", "--json"]
+    checks = json.loads(subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60).stdout)["checks"]
+    assert [check["level"] for check in checks if check["name"] == "explained: plain"] == ["ok"]
     assert {knob["part"] for knob in found["knobs"]} >= {"TCG code buffer", "copy of the kernel image"}
     assert vm.alive() is None
 
