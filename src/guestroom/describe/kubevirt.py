@@ -96,7 +96,7 @@ def from_tree(tree: Tree) -> Guest:
         videos=() if graphics_off else read_videos(devices),
         displays=() if graphics_off else ("vnc",),
         passthrough=read_passthrough(devices),
-        iothreads=read_iothreads(domain, devices, vcpus),
+        iothreads=read_iothreads(domain, devices),
         shares=sum(1 for _ in devices.all("filesystems")),
         usb_controllers=1 if usb else 0,
         usb_devices=usb,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from guestroom.describe.kubetree import Node
@@ -96,10 +97,10 @@ def read_passthrough(devices: Node) -> tuple[Passthrough, ...]:
     return (*gpus, *others, *sriov)
 
 
-def read_iothreads(domain: Node, devices: Node, vcpus: int | None) -> int:
-    """I/O threads: one for each disk that has its own, and the policy's for the others.
+def read_iothreads(domain: Node, devices: Node) -> int:
+    """I/O threads: one for each disk that has its own, and the policy's for the others (``GetIOThreadsCountType``).
 
-    ``shared`` and no policy: one for all others. ``auto``: one each, up to two for each vCPU together with the
+    ``shared`` and no policy: one for all others. ``auto``: one each, up to two for each CPU requested together with the
     dedicated ones, at least one. ``supplementalPool``: as many as it says.
     """
     policy = domain.text("ioThreadsPolicy")
@@ -109,5 +110,14 @@ def read_iothreads(domain: Node, devices: Node, vcpus: int | None) -> int:
     own, others = sum(dedicated), len(dedicated) - sum(dedicated)
     if policy is None and not own:
         return 0
-    most = 2 * (vcpus or 1) if policy == "auto" else 1
+    most = _auto_threads(domain) if policy == "auto" else 1
     return own + (others if own + others <= most else max(1, most - own))
+
+
+def _auto_threads(domain: Node) -> int:
+    """Two for each CPU requested, else of the limit, else of one; one where the emulator has a CPU of its own."""
+    cpu, resources = domain.at("cpu"), domain.at("resources")
+    if cpu.flag("dedicatedCpuPlacement") and cpu.flag("isolateEmulatorThread"):
+        return 1
+    given = (resources.at("requests").cpus("cpu"), resources.at("limits").cpus("cpu"))
+    return 2 * math.ceil(next((cpus for cpus in given if cpus is not None), 1))

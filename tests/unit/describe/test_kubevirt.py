@@ -166,14 +166,22 @@ def test_resources_give_cpus_memory_and_the_quality_of_service(resources: str, e
         ("shared", 1, [True, True, False], 3),
         ("auto", 1, [False, False, False], 2),
         ("auto", 4, [False, False, True], 3),
+        ("auto", "1500m", [False] * 9, 4),
     ],
 )
-def test_io_threads_follow_the_policy(policy: str | None, cpus: int, disks: list[bool], threads: int) -> None:
+def test_io_threads_follow_the_policy(policy: str | None, cpus: int | str, disks: list[bool], threads: int) -> None:
     """Dedicated ones each, and the policy's share for the other disks."""
     devices = {"disks": [{"name": str(i), "dedicatedIOThread": own} for i, own in enumerate(disks)]}
-    domain = {"ioThreadsPolicy": policy, "cpu": {"cores": cpus}, "devices": devices}
+    domain = {"ioThreadsPolicy": policy, "resources": {"requests": {"cpu": cpus}}, "devices": devices}
     found = from_kubevirt(json.dumps({"kind": "VirtualMachineInstance", "spec": {"domain": domain}}))
     assert found.iothreads == threads
+
+
+def test_io_threads_join_an_emulator_with_a_cpu_of_its_own() -> None:
+    """Dedicated CPUs with an isolated emulator leave one thread for all disks."""
+    cpu = "cpu: {dedicatedCpuPlacement: true, isolateEmulatorThread: true}"
+    found = machine(f"ioThreadsPolicy: auto, {cpu}, devices: {{disks: [{{name: a}}, {{name: b}}]}}")
+    assert found.iothreads == 1
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nkind: VirtualMachineInstance\nspec: {domain: {}}"
