@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.inguest.test_agent_v2 import RAM_MIB, SETTINGS, Bare, alive, hosted, 
 from guestroom.cli.explain import Looked, look
 from guestroom.kernelfs import KernelFiles
 from guestroom.lab.image import GuestImage
+from guestroom.observe.charges import read_charge
 from guestroom.observe.hierarchy import mount_root
 from guestroom.units import MIB, format_bytes
 
@@ -47,6 +50,15 @@ def settled(pid: int) -> Callable[[], bool]:
     return still
 
 
+def stopped(pid: int) -> Looked:
+    """A look, with the count by pages, at a guest that can't grow between the two."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        return look(pid, RAM_MIB * MIB, check=True)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.timeout(300)
 def test_both_cgroups_of_a_guest_are_explained() -> None:
     """A guest that the agent runs: RAM in full from ``ram``, and all that ``vmm`` is charged for by name."""
@@ -56,7 +68,7 @@ def test_both_cgroups_of_a_guest_are_explained() -> None:
         assert alive(vm)
         pid = int(host.ps()["A"]["pid"])
         until(settled(pid), 20)
-        seen = look(pid, RAM_MIB * MIB, check=True)
+        seen = stopped(pid)
         holds_together(seen)
         assert seen.cgroup == host.layout.guest("A")
         assert seen.sizes()["guest RAM"] == RAM_MIB * MIB
@@ -78,7 +90,7 @@ def test_a_bare_qemu_is_explained_where_it_is() -> None:
         try:
             assert until(Path(machine.monitor).exists, 60), "it did not start"
             until(settled(process.pid), 20)
-            seen = look(process.pid, check=True)
+            seen = stopped(process.pid)
             holds_together(seen)
             assert seen.cgroup == str(home)
             assert seen.sizes()["guest RAM"] > 0
@@ -88,3 +100,41 @@ def test_a_bare_qemu_is_explained_where_it_is() -> None:
             process.wait()
             until(lambda: not (home / "cgroup.procs").read_text(), 10)
             home.rmdir()
+
+
+HALVES = """
+import mmap, sys
+size, huge = 32 << 20, 2 << 20
+place = mmap.mmap(-1, size + huge, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+place.madvise(mmap.MADV_HUGEPAGE)
+for at in range(0, size, 4096):
+    place[at] = 1
+for at in range(0, size, huge):
+    place.madvise(mmap.MADV_DONTNEED, at, huge // 2)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.timeout(120)
+def test_unmapped_halves_of_huge_pages_are_named() -> None:
+    """Half of each huge page is given back: the kernel charges for it still, and the reading says how much that is."""
+    home = Path(mount_root(KernelFiles(), 2)) / f"halves-{os.getpid()}"
+    home.mkdir()
+    (home.parent / "cgroup.subtree_control").write_text("+memory")
+    argv = ["sh", "-c", f'echo $$ >{home}/cgroup.procs && exec "$@"', "sh", sys.executable, "-c", HALVES]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        charge = read_charge(KernelFiles(), str(home), 2)
+        print(f"\n{charge}")
+        named = charge.anon_bytes + charge.shmem_bytes + charge.file_bytes + charge.kernel_bytes
+        assert charge.split_due_bytes is not None
+        assert charge.split_due_bytes > 8 * MIB
+        assert abs(charge.usage_bytes - named - charge.split_due_bytes) < 2 * MIB
+    finally:
+        process.kill()
+        process.communicate()
+        until(lambda: not (home / "cgroup.procs").read_text(), 10)
+        home.rmdir()

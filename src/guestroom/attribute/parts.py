@@ -21,6 +21,8 @@ STOCK_PAGES = 64
 KERNEL_STACK_BYTES = 16384
 """Kernel stack of one thread on x86-64 and arm64 (``THREAD_SIZE``, arch/x86/include/asm/page_64_types.h)."""
 UNEXPLAINED = "unexplained"
+SPLIT_DUE = "huge pages, partly unmapped"
+"""Freed when memory gets short (kernel Documentation/mm/transhuge.rst, Partial unmap); measured on Linux 6.1: 3 MiB."""
 
 
 class PartKind(StrEnum):
@@ -64,6 +66,8 @@ class Charge:
     percpu_bytes: int | None = None
     socket_bytes: int | None = None
     vmalloc_bytes: int | None = None
+    split_due_bytes: int | None = None
+    """Pages that nobody maps any more of huge pages in use: charged until the kernel splits them."""
     cgroups: int = 1
     """How many cgroups hold charges: each has a stock on each CPU."""
     how: str = ""
@@ -125,6 +129,10 @@ def explain(
     parts = [*anonymous, *_shmem(charge, ram_shared), *_file(charge), *_kernel(charge, processes)]
     known = sum(part.size_bytes for part in parts)
     left = charge.usage_bytes - known
+    if left > 0 and charge.split_due_bytes:
+        due = min(left, charge.split_due_bytes)
+        parts.append(Part(SPLIT_DUE, due, "memory.stat: pages on LRU lists less anon and file", PartKind.RECLAIMABLE))
+        left, known = left - due, known + due
     if left > 0:
         stock = min(left, most_stock)
         source = f"usage less all that is counted, at most {STOCK_PAGES} pages a CPU and cgroup"

@@ -13,7 +13,7 @@ import click
 
 from guestroom.attribute.knobs import Knob, knobs
 from guestroom.attribute.mappings import Hints
-from guestroom.attribute.parts import Charge, Explanation
+from guestroom.attribute.parts import SPLIT_DUE, Charge, Explanation
 from guestroom.attribute.parts import explain as attribute
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
 from guestroom.cli.inputs import SIZE
@@ -158,7 +158,7 @@ def look(pid: int, ram_bytes: int | None = None, *, check: bool = False) -> Look
     depth = max((disk.queue_size or 0 for disk in described.guest.disks), default=0) or None
     took_ms = (time.perf_counter() - began_s) * 1e3
     by_pages = pages.charged_bytes(pages.inodes(folder)) if check else None
-    tables = sum(part.size_bytes for part in found.parts if part.name == "page tables")
+    tables = sum(part.size_bytes for part in found.parts if part.name in ("page tables", SPLIT_DUE))
     visible = charge.anon_bytes + charge.file_bytes + charge.shmem_bytes + tables
     return Looked(found, knobs(found.parts, queue_size=depth), folder, took_ms, by_pages, visible)
 

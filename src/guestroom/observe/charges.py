@@ -61,6 +61,7 @@ def read_charge(files: Files, path: str, version: Version) -> Charge:
         percpu_bytes=_sum(charges, "percpu_bytes"),
         socket_bytes=_sum(charges, "socket_bytes"),
         vmalloc_bytes=_sum(charges, "vmalloc_bytes"),
+        split_due_bytes=_sum(charges, "split_due_bytes"),
         cgroups=max(1, named),
         how=how,
     )
@@ -103,6 +104,16 @@ def _own1(files: Files, path: str, values: dict[str, int]) -> Charge:
     )
 
 
+_LISTS = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable")
+
+
+def _split_due(values: dict[str, int]) -> int | None:
+    """Huge pages are whole on their LRU list, while ``anon`` counts only what of them is mapped."""
+    if any(name not in values for name in (*_LISTS, "anon", "file")):
+        return None
+    return max(0, sum(values[name] for name in _LISTS) - values["anon"] - values["file"])
+
+
 def _own2(files: Files, path: str, values: dict[str, int]) -> Charge:
     if list_dirs(files, path):
         # v2 figures have the children in them, which are read by themselves.
@@ -117,6 +128,7 @@ def _own2(files: Files, path: str, values: dict[str, int]) -> Charge:
         file_bytes=max(0, values.get("file", 0) - shmem - values.get("swapcached", 0)),
         kernel_bytes=kernel + values.get("sock", 0),
         file_mapped_bytes=values.get("file_mapped"),
+        split_due_bytes=_split_due(values),
         file_dirty_bytes=values.get("file_dirty", 0) + values.get("file_writeback", 0),
         page_table_bytes=values.get("pagetables", 0) + values.get("sec_pagetables", 0),
         kernel_stack_bytes=stacks,

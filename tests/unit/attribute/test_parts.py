@@ -116,6 +116,15 @@ def test_what_nothing_explains_is_named_so() -> None:
     assert found.explained_bytes == found.charged_bytes - 10 * MIB + stock
 
 
+def test_unmapped_pages_of_huge_pages_have_a_name() -> None:
+    """What is charged for huge pages that are mapped in part is no unknown part, and never more than what is left."""
+    charge = Charge(50 * MIB, 0, 0, 40 * MIB, 0, split_due_bytes=10 * MIB)
+    found = explain(charge, (), (), HINTS, cpus=1)
+    assert sizes(found) == {"page cache, clean": 40 * MIB, "huge pages, partly unmapped": 10 * MIB}
+    more = explain(Charge(41 * MIB, 0, 0, 40 * MIB, 0, split_due_bytes=10 * MIB), (), (), HINTS, cpus=1)
+    assert sizes(more)["huge pages, partly unmapped"] == MIB
+
+
 def test_anonymous_memory_that_nobody_maps_is_unexplained() -> None:
     """A mark this program does not know may be missed, but never its bytes."""
     found = told(replace(CHARGE, anon_bytes=ANON + 3 * MIB, usage_bytes=CHARGE.usage_bytes + 3 * MIB))
