@@ -2,7 +2,7 @@
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-inguest lint format bench lock clean
+.PHONY: help setup run test test-unit test-inguest lint format bench study lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,6 +32,10 @@ format: setup ## rewrite the sources in the house's format
 bench: setup ## benchmarks, each with its baseline in the same run, and their report (benchmarks/REPORT.md)
 	@$(VENV_PYTHON) -m pip install -q 'matplotlib>=3.8' || echo "no matplotlib: the report gets no plot"
 	@$(VENV_PYTHON) -m benchmarks
+
+study: setup ## measure 95 guests and report what each thing costs (study/report.md), half an hour; QUICK=1: ten, two minutes
+	@.venv/bin/guestroom study run --matrix $(if $(filter 1,$(QUICK)),quick,full) --out study
+	@.venv/bin/guestroom study report study/runs.jsonl
 
 lock: setup ## renew requirements/dev.txt (needs uv)
 	@tools/lock.sh

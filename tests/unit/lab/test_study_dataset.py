@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guestroom.errors import InputError
-from guestroom.lab.study.dataset import Moment, Run, append, read, write_gzip, write_table
+from guestroom.lab.study.dataset import Moment, Run, append, latest, read, write_gzip, write_table
 
 
 def run(name: str = "base", **changes: object) -> Run:
@@ -83,3 +83,9 @@ def test_the_table_has_a_row_for_each_figure(tmp_path: Path) -> None:
     assert by_name["idle", "heap"]["aio"] == ""
     assert by_name["", "iops"]["host.qemu"] == "7.2.22"
     assert {row["kind"] for row in rows} == {"figure", "total", "overhead", "ram"}
+
+
+def test_a_run_made_good_replaces_the_one_that_failed() -> None:
+    """Of two runs of one name the later stands; the order is that of the first."""
+    good = run("a", figures={"iops": 2.0})
+    assert latest([run("a", error="no boot"), run("b"), good]) == (good, run("b"))

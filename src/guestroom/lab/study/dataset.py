@@ -167,3 +167,8 @@ def _figures(run: Run) -> Iterable[tuple[str, str, str, float]]:
             yield moment, "by_pages_share", "total", seen.by_pages_share
         for part, (kind, size) in seen.parts.items():
             yield moment, part, kind, size
+
+
+def latest(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """One run for each ``run_id``: the last that was measured, so that a run made good replaces the one that failed."""
+    return tuple({run.run_id: run for run in runs}.values())

@@ -15,8 +15,8 @@ from guestroom.errors import InputError
 from guestroom.lab.study.dataset import Factor
 
 DEFAULTS: Mapping[str, Factor] = {
-    "accounting": "joint",
     "aio": "threads",
+    "allocated": False,
     "backing": False,
     "balloon": False,
     "block_kib": 4,
@@ -26,7 +26,6 @@ DEFAULTS: Mapping[str, Factor] = {
     "depth": 1,
     "disks": 1,
     "env_arena_max": 0,
-    "firmware": "seabios",
     "format": "raw",
     "iothreads": 0,
     "jobs": 1,
