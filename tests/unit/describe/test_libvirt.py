@@ -188,9 +188,9 @@ def test_a_large_domain_is_fast_enough_to_size_thousands() -> None:
     from time import perf_counter
 
     disk = "<disk type='file'><source file='/a'/><target dev='v' bus='virtio'/></disk>"
-    took = []
-    for count in (100, 1000):
+    took: dict[int, list[float]] = {100: [], 1000: []}
+    for count in (100, 1000) * 5:  # turn by turn, the best of each: other work on the machine hits both
         began_s = perf_counter()
         assert len(guest(disk * count).disks) == count
-        took.append(perf_counter() - began_s)
-    assert took[1] < 40 * took[0]
+        took[count].append(perf_counter() - began_s)
+    assert min(took[1000]) < 40 * min(took[100])
