@@ -134,8 +134,9 @@ def _rule(runs: list[Run]) -> Iterable[str]:
         return
     least = median(_peak_mib(run) for run in base)
     yield from ("## Requests in flight x cluster size", "")
-    yield f"In flight: min(jobs x depth, queues x queue size) x cluster size. Rule: at most the base's {least:.0f} MiB, twice"
-    yield "what is in flight, and 8 clusters. The numbers 2 and 8 were found on the runs of docs/study; they are not QEMU's."
+    yield "In flight: min(jobs x depth, queues x queue size) x cluster size."
+    yield f"Rule: at most the base's {least:.0f} MiB, twice what is in flight, and 8 clusters."
+    yield "The numbers 2 and 8 were found on the runs of docs/study; they are not QEMU's."
     yield from ("", "| configuration | in flight, MiB | at most, MiB | measured, MiB |", "| --- | --- | --- | --- |")
     for run in sorted(ours, key=_flight_mib):
         yield f"| {run.config} | {_flight_mib(run):.0f} | {least + _bound_mib(run):.0f} | {_peak_mib(run):.0f} |"
