@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("guestroom.cli.ps:ps", "List the guests under care."),
     "top": ("guestroom.cli.top:top", "Watch the guests: overhead, grant, history and main parts."),
     "explain": ("guestroom.cli.explain:explain", "Where every charged byte of a guest is, by part."),
-    "study": ("guestroom.cli.study:study", "Measure real guests of many shapes, and report what each thing costs."),
+    "study": ("guestroom.cli.study:study", "Measure real guests and report what each thing costs."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),
     "events": ("guestroom.cli.events:events", "What was decided and what happened."),
     "doctor": ("guestroom.cli.doctor:doctor", "Check whether this host is fit for guestroom."),
