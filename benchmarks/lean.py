@@ -21,8 +21,6 @@ SETTINGS = '[host]\nreserve = "2GiB"\nheadroom = "256MiB"\n[timing]\nsettle_s = 
 RAM_MIB = 256
 WORK_S = 6.0
 KINDS: dict[str, tuple[str, ...]] = {"stock": (), "lean": ("--lean",)}
-GOAL = 0.5
-"""Of the stock guest's overhead, at most."""
 
 
 def start(host: Host, name: str, options: tuple[str, ...]) -> tuple[Vm, float]:

@@ -119,16 +119,15 @@ def _draw(found: Explanation, title: str, svg: Path | None, png: Path | None) ->
         return
     from guestroom.cli.picture import stacked_bar, write_png
 
-    for path in (svg, png):
-        try:
-            if path is not None and path is svg:
-                path.write_text(stacked_bar(found, title))
-            elif path is not None:
-                write_png(found, title, path)
-        except OSError as error:
-            raise HostError(
-                f"the picture could not be written: {error.strerror}", where=str(path), hint="name another file"
-            ) from error
+    try:
+        if svg is not None:
+            svg.write_text(stacked_bar(found, title))
+        if png is not None:
+            write_png(found, title, png)
+    except OSError as error:
+        raise HostError(
+            f"the picture could not be written: {error.strerror}", where=error.filename, hint="name another file"
+        ) from error
 
 
 def _pid_of(name: str, socket_path: str) -> int:

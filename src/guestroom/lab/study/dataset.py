@@ -64,10 +64,9 @@ class Run:
     argv: tuple[str, ...]
     """QEMU's command line, files by their bare names."""
     factors: Mapping[str, Factor]
-    """Properties of guest and load; the names are those of a matrix (docs/reference/study.md)."""
+    """Properties of guest and load; the names are those of a matrix (``matrix.DEFAULTS``)."""
     moments: Mapping[str, Moment] = field(default_factory=dict)
-    """``idle`` (booted, before the load), ``peak`` (largest overhead seen by a sample), ``steady`` (median of the
-    load), ``after`` (load ended)."""
+    """``idle`` (booted, before the load), ``peak`` (largest overhead of a full look), ``after`` (load ended)."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Measured figures: ``overhead_peak_bytes`` (best knowledge of the true peak: the kernel's own where no cache blurs
     it), ``kernel_peak_bytes``, ``boot_s``, ``iops``, ``sample_hz``, ``samples``, ..."""
@@ -77,11 +76,14 @@ class Run:
 
 def append(journal: Path, run: Run) -> None:
     """Add a run to the journal, on disk when this returns."""
-    line = json.dumps(asdict(run), separators=(",", ":"), sort_keys=True).encode() + b"\n"
     mend(journal)
     with journal.open("ab", buffering=0) as file:
-        file.write(line)
+        file.write(_line(run).encode())
         os.fsync(file.fileno())
+
+
+def _line(run: Run) -> str:
+    return json.dumps(asdict(run), separators=(",", ":"), sort_keys=True) + "\n"
 
 
 def mend(journal: Path) -> None:
@@ -126,7 +128,7 @@ def _parse(line: str, where: str) -> Run:
 
 def write_gzip(path: Path, runs: Iterable[Run]) -> None:
     """The runs as a gzipped journal: the same bytes for the same runs."""
-    text = "".join(json.dumps(asdict(run), separators=(",", ":"), sort_keys=True) + "\n" for run in runs)
+    text = "".join(_line(run) for run in runs)
     path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
 
 

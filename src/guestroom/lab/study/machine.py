@@ -50,7 +50,11 @@ def _filled(folder: Path, name: str, cluster: str, *, compressed: bool) -> None:
 def _tool(folder: Path, *argv: str) -> None:
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise HostError(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()}", where=" ".join(argv))
+        raise HostError(
+            f"{argv[0]} failed: {(done.stderr or done.stdout).strip()}",
+            where=" ".join(argv),
+            hint="is there room on the disk? else: make setup",
+        )
 
 
 def command(factors: Mapping[str, Factor], image: GuestImage, folder: Path, disks: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,12 +23,12 @@ from guestroom.cli.explain import Looked, look
 from guestroom.errors import GuestroomError, HostError
 from guestroom.kernelfs import KernelFiles
 from guestroom.lab.image import find_image
-from guestroom.lab.place import find_place
 from guestroom.lab.study.dataset import Factor, Moment
 from guestroom.lab.study.machine import command, make_disks
 from guestroom.lab.vm import Machine, Vm
 from guestroom.layout import Layout
 from guestroom.observe.charges import read_charge
+from guestroom.observe.hierarchy import find_layout
 from guestroom.observe.text import number, read_optional
 from guestroom.units import MIB
 
@@ -55,7 +56,7 @@ def measure(factors: Mapping[str, Factor], tag: str) -> Measured:
     """Start, load and end one guest. Raises ``GuestroomError``; leaves neither process, cgroup nor file behind."""
     folder = Path(tempfile.mkdtemp(prefix=f"guestroom-study-{tag}-"))
     files = KernelFiles()
-    layout = find_place(files, folder.name).layout
+    layout = _layout(files, folder.name)
     try:
         files.mkdir(layout.memory)
         disks = make_disks(factors, folder)
@@ -70,6 +71,14 @@ def measure(factors: Mapping[str, Factor], tag: str) -> Measured:
     finally:
         _remove(files, layout.memory)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _layout(files: KernelFiles, name: str) -> Layout:
+    """A cgroup below our own. Raises ``HostError`` on v2, where a shell's cgroup can't have children with limits."""
+    layout = find_layout(files, name)
+    if layout.version != 1:
+        raise HostError("a study needs cgroup v1 so far", where=layout.memory, hint="explain works on v2 as well")
+    return layout
 
 
 def _remove(files: KernelFiles, path: str) -> None:
@@ -116,7 +125,7 @@ class _Watch:
         found.figures["sample_hz"] = len(self.series) / max(took_s, PERIOD_S)
         found.figures["overhead_peak_bytes"] = max(idle, *self.series)
         found.figures["overhead_steady_bytes"] = statistics.median(self.series)
-        name = "memory.max_usage_in_bytes" if self.layout.version == 1 else "memory.peak"
+        name = "memory.max_usage_in_bytes"
         peak = read_optional(self.files, self.layout.memory, name)
         if peak is not None:
             found.figures["kernel_peak_bytes"] = number(f"{self.layout.memory}/{name}", peak)
@@ -166,7 +175,7 @@ class _Watch:
                 raise HostError(f"the load failed: {self.vm.signs.faults[:1]} {self.vm.stderr().strip()[-300:]}")
             if time.monotonic() > deadline_s:
                 if loaded:
-                    raise HostError(f"the load of {seconds:g} s did not end")
+                    raise HostError(f"the load of {seconds:g} s did not end", hint="fewer --jobs, or a smaller depth")
                 return {}
             time.sleep(PERIOD_S)
 
@@ -215,8 +224,6 @@ def _viewer(path: str) -> socket.socket:
 
 def version_of(program: str) -> str:
     """First line of what a program says to ``--version``. Raises ``GuestroomError``."""
-    import subprocess
-
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -232,8 +239,8 @@ def host_facts() -> dict[str, str]:
         "kernel": name.release,
         "qemu": version_of("qemu-system-x86_64"),
         "accelerator": "tcg",
-        "cgroup": f"v{find_place(files, 'probe').layout.version}",
+        "cgroup": f"v{_layout(files, 'study').version}",
         "cpus": str(os.cpu_count()),
         "memory_mib": str(memory),
-        "glibc": os.confstr("CS_GNU_LIBC_VERSION") or "unknown",
+        "glibc": (os.confstr("CS_GNU_LIBC_VERSION") or "unknown").removeprefix("glibc "),
     }

@@ -8,8 +8,8 @@ from statistics import median
 
 from guestroom.lab.study.dataset import Run
 from guestroom.lab.study.stats import Estimate, difference, slope
+from guestroom.units import MIB
 
-_MIB = 1 << 20
 _PEAK = "overhead_peak_bytes"
 _QUEUE = 256
 """Requests a virtio-blk queue holds where nobody says (``virtio_blk_properties``, hw/block/virtio-blk.c)."""
@@ -59,7 +59,7 @@ def _of(runs: list[Run], config: str) -> list[Run]:
 
 
 def _peak_mib(run: Run) -> float:
-    return run.figures[_PEAK] / _MIB
+    return run.figures[_PEAK] / MIB
 
 
 def _base_parts(runs: list[Run]) -> Iterable[str]:
@@ -80,20 +80,20 @@ def _base_parts(runs: list[Run]) -> Iterable[str]:
 
 
 def _part_mib(parts: Mapping[str, tuple[str, int]], name: str) -> float:
-    return parts.get(name, ("", 0))[1] / _MIB
+    return parts.get(name, ("", 0))[1] / MIB
 
 
 def _units(runs: list[Run]) -> Iterable[str]:
     yield from ("## What one more costs", "", "| one more | MiB at the peak | 95 % interval | runs |")
     yield "| --- | --- | --- | --- |"
-    for family, factor, per, name in _UNITS:
-        found = slope(_points(runs, family, factor, per))
-        shown = "not in this study | |" if found is None else f"{found.value:+.2f} | {_interval(found)} | {found.count}"
+    found = {name: slope(_points(runs, family, factor, per)) for family, factor, per, name in _UNITS}
+    flights = [(_flight_mib(run), _peak_mib(run)) for run in _family(runs, "copy-on-write")]
+    found["MiB of copy-on-write in flight (requests x cluster)"] = slope(flights)
+    for name, one in found.items():
+        shown = "not in this study | |" if one is None else f"{one.value:+.2f} | {_interval(one)} | {one.count}"
         yield f"| {name} | {shown} |"
-    found = slope([(_flight_mib(run), _peak_mib(run)) for run in _family(runs, "copy-on-write")])
-    shown = "not in this study | |" if found is None else f"{found.value:+.2f} | {_interval(found)} | {found.count}"
-    yield from (f"| MiB of copy-on-write in flight (requests x cluster) | {shown} |", "")
     yield from (
+        "",
         "Slopes by least squares over the family's runs; an interval that includes 0 means: not told apart.",
         "",
     )
@@ -128,7 +128,7 @@ def _bound_mib(run: Run) -> float:
 
 
 def _rule(runs: list[Run]) -> Iterable[str]:
-    """The rule that foretells the heavy guests: the base and a cluster for each request in flight."""
+    """The rule that foretells the heavy guests, beside what was measured."""
     base, ours = _of(runs, "base"), [*_family(runs, "copy-on-write"), *_family(runs, "queue-size")]
     if not base or not ours:
         return
@@ -146,14 +146,14 @@ def _rule(runs: list[Run]) -> Iterable[str]:
 
 
 def _heavy(runs: list[Run]) -> Iterable[str]:
-    heavy = [run for run in runs if run.error is None and run.figures.get(_PEAK, 0) > _HEAVY_MIB * _MIB]
+    heavy = [run for run in runs if run.error is None and run.figures.get(_PEAK, 0) > _HEAVY_MIB * MIB]
     yield from (f"## Above {_HEAVY_MIB} MiB, and what it consists of", "")
     if not heavy:
         yield from ("No run of this study.", "")
     for run in sorted(heavy, key=lambda one: (-_peak_mib(one), one.run_id)):
         parts = run.moments["peak"].parts if "peak" in run.moments else {}
         largest = sorted(((size, name) for name, (kind, size) in parts.items() if kind == "overhead"), reverse=True)[:4]
-        named = ", ".join(f"{name} {size / _MIB:.0f}" for size, name in largest)
+        named = ", ".join(f"{name} {size / MIB:.0f}" for size, name in largest)
         yield f"- `{run.config}`: {_peak_mib(run):.0f} MiB, at the last full look: {named}"
     yield ""
 
@@ -193,7 +193,7 @@ def _differences(runs: list[Run]) -> Iterable[str]:
     families: dict[str, str] = {}
     for run in runs:
         if run.error is None and run.accounting == "joint" and _PEAK in run.figures:
-            groups[run.config].append(run.figures[_PEAK] / _MIB)
+            groups[run.config].append(run.figures[_PEAK] / MIB)
             families[run.config] = run.family
     if "base" not in groups:
         yield from (
@@ -208,7 +208,12 @@ def _differences(runs: list[Run]) -> Iterable[str]:
     for config in sorted(set(groups) - {"base"}, key=lambda name: (families[name], name)):
         found = difference(groups, config, "base")
         yield f"| {families[config]} | {config} | {found.count} | {found.value:+.2f} | {_interval(found)} |"
-    yield from ("", "Runs count those of the base too; the spread is pooled over all configurations.", "")
+    repeated = sum(len(values) > 1 for values in groups.values())
+    yield from (
+        "",
+        "Runs count those of the base too; the spread is pooled over all configurations that were repeated:",
+    )
+    yield from (f"{repeated} of {len(groups)}. Few of them, and the intervals say little of the others.", "")
 
 
 def _interval(found: Estimate) -> str:

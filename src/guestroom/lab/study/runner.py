@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Lock
 
 from guestroom.errors import GuestroomError
 from guestroom.lab.study.dataset import Run, append, read
@@ -39,6 +39,7 @@ def run_study(
     random.Random(seed).shuffle(wanted)  # noqa: S311 - an order, not a secret
     todo = [(order, one, number) for order, (one, number) in enumerate(wanted) if run_id(one, number) not in done]
     host, slots, stop = host_facts(), SimpleQueue[int](), Event()
+    writing = Lock()
     for slot in range(jobs):
         slots.put(slot)
 
@@ -47,9 +48,12 @@ def run_study(
             return None
         slot = slots.get()
         try:
-            return _run(order, one, number, slot, host, alone=jobs == 1)
+            run = _run(order, one, number, slot, host, alone=jobs == 1)
         finally:
             slots.put(slot)
+        with writing:
+            append(journal, run)  # here, so that guests which end after an interruption count as well
+        return run
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(one_run, *each) for each in todo]
@@ -57,7 +61,6 @@ def run_study(
             for count, future in enumerate(as_completed(futures), len(wanted) - len(todo) + 1):
                 run = future.result()
                 if run is not None:
-                    append(journal, run)
                     say(f"{count}/{len(wanted)} {run.run_id}: {_said(run)}")
         except KeyboardInterrupt:
             stop.set()
