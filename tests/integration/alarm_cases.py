@@ -270,14 +270,19 @@ def test_growth_far_from_the_wall_is_seen_at_once(lab: AlarmLab) -> None:
             assert lab.applier.carry_out(SetWall(None, 4 * WALL, "test")).ok
             heard.client.wall(4 * WALL, HEADROOM, GUARD)
             helper = lab.helper("a")
-            for _ in range(4):
+            waits = []
+            for _ in range(5):
                 heard.all.clear()
-                # Out of step with the sweeps, which come once a second.
+                # Out of step with the sweeps, which come once a second: the next one is some 0.6 s away.
                 await asyncio.sleep(0.3)
                 await does(helper, f"grow {100 * MIB} {MIB}")
-                await heard.one("over", timeout_s=0.2 if PACE == 1 else 0.5)
+                began_s = time.monotonic()
+                await heard.one("over")
+                waits.append(time.monotonic() - began_s)
                 await does(helper, "shrink")
                 await heard.one("within")
+            # One round may be late, as on any busy machine; without the ladder all of them are.
+            assert sorted(waits)[-2] < (0.2 if PACE == 1 else 0.5), waits
 
     run(work)
 

@@ -23,7 +23,7 @@ from guestroom.lab.firmware import firmware_machine
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage, find_image
 from guestroom.lab.screen import Screen
-from guestroom.lab.vm import Machine, Vm
+from guestroom.lab.vm import PATIENCE_S, Machine, Vm
 from guestroom.units import MIB, Limit, format_bytes
 
 SETTINGS = """
@@ -264,7 +264,7 @@ class Story:
     def alive(self, *vms: Vm) -> None:
         """Heartbeat goes on, I/O goes on, no error, no wrong checksum."""
         for vm in vms:
-            wrong = vm.alive(5.0 * self.patience)
+            wrong = vm.alive(PATIENCE_S * self.patience)
             self.finding(f"{vm.machine.name} alive", wrong or vm.evidence(), wrong is None)
 
     def stop(self, vm: Vm) -> None:

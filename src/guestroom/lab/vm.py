@@ -23,6 +23,8 @@ from guestroom.observe.qmp import QmpClient
 _FIGURE = re.compile(r"(\w+)=(\d+)")
 TB_MIB = 32
 """TCG code buffer of the test guests: the size the base figures were measured with."""
+PATIENCE_S = 20.0
+"""How long a guest may stand still before it is called dead. A flush of a shared machine's disk took over 5 s once."""
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ class Vm:
             time.sleep(0.05)
         return False
 
-    def alive(self, patience_s: float = 5.0) -> str | None:
+    def alive(self, patience_s: float = PATIENCE_S) -> str | None:
         """None when it is alive; else what is wrong: no process, no beat, a failed request, a wrong checksum."""
         code = self.process.poll()
         if code is not None:
@@ -172,9 +174,19 @@ class Vm:
         while self.signs.beats == beats or self.signs.ops == ops:
             if time.monotonic() > deadline_s:
                 still = "heartbeat" if self.signs.beats == beats else "I/O"
-                return f"its {still} stands still for {patience_s:g} s"
+                return f"its {still} stands still for {patience_s:g} s; {self._threads()}"
             time.sleep(0.02)
         return None
+
+    def _threads(self) -> str:
+        """What QEMU's threads wait for, so that a slow disk is told from a held guest."""
+        tasks = sorted(Path(f"/proc/{self.process.pid}/task").glob("*"))
+        waits = []
+        for task in tasks:
+            with contextlib.suppress(OSError):
+                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+                waits.append(f"{state}:{(task / 'wchan').read_text() or '-'}")
+        return f"threads {' '.join(waits)}"
 
     def evidence(self) -> str:
         """What there is to see of its life."""
