@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import alarm, bursts, divide, lean, limits, report, run, start, sweep, thousand
+from benchmarks import alarm, bursts, divide, explain, lean, limits, report, run, start, sweep, thousand
 from benchmarks.series import Row, table
 from guestroom.errors import GuestroomError
 
@@ -36,6 +36,7 @@ SERIES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "size": ("commands from start to output, beside a bare interpreter (goal for size: 250 ms)", start.measure),
     "run": ("guestroom run beside a bare start of the same argv (goal: at most 50 ms over it)", run.measure),
     "lean": ("guestroom run --lean beside guestroom run (goal: half the overhead)", lean.measure),
+    "explain": ("one look at every byte of a guest, beside smaps read bare and ps_mem", explain.measure),
     "sweep": ("one look at a guest, beside a bare read of the same files", sweep.measure),
     "divide": ("divide beside the textbook way (goal: 10,000 guests in 10 ms)", _divide),
     "thousand": ("a pass over 1,000 guests beside bare reads; the agent with them", lambda rounds: thousand.measure()),
