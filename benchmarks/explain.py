@@ -2,7 +2,7 @@
 
 The guests' RAM is resident in pages of 4 KiB, the dearest case: the kernel walks each of them for ``smaps``. ``ps_mem``
 (PyPI) is run as its users run it, and reads ``smaps_rollup`` where the kernel has it; ``smaps`` alone is read and
-thrown away as the baseline that no tool which names mappings can beat. A guest's heartbeat tells whether a look stops it.
+thrown away as the baseline that no tool which names mappings can beat. A heartbeat tells whether a look stops it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.series import Row, interleaved, least, median, percentile
+from guestroom.apply.upkeep import SystemClock
 from guestroom.cli.explain import look
-from guestroom.kernelfs import KernelFiles, KeptFiles
+from guestroom.kernelfs import KeptFiles, KernelFiles
 from guestroom.lab.host import Host
 from guestroom.lab.image import find_image
 from guestroom.lab.vm import Vm
 from guestroom.observe.cgroup1 import read_usage
 from guestroom.observe.charges import find_cgroup, read_charge
 from guestroom.observe.glance import Glance
+from guestroom.observe.snapshot import KernelObserver
 
 RAM_MIB = (256, 4096)
 SETTINGS = '[host]\nreserve = "2GiB"\nheadroom = "256MiB"\n[timing]\nsettle_s = 0\n'
@@ -131,11 +133,19 @@ def cheap(host: Host, names: tuple[str, ...], rounds: int) -> Row:
             os.close(fd)
 
     glance.moved(names)
-    folder, version = find_cgroup(KernelFiles(), host.ps()[names[0]]["pid"])
+    guests = list(host.ps().values())
+    folder, version = find_cgroup(KernelFiles(), guests[0]["pid"])
+    observer = KernelObserver(files, host.layout, SystemClock(), outsider_need=lambda argv: (None, None))
+
+    def reading() -> None:
+        for guest in guests:
+            observer.overhead(guest["name"], guest["ram_bytes"], guest["pid"], (guest["ram_bytes"],))
+
     took = interleaved(
         {
             "glance": lambda: glance.moved(names),
             "usage": lambda: [read_usage(files, host.layout.guest(name)) for name in names],
+            "reading": reading,
             "charge": lambda: read_charge(files, folder, version),
             "bare": bare,
         },
@@ -146,6 +156,7 @@ def cheap(host: Host, names: tuple[str, ...], rounds: int) -> Row:
         "guests": len(names),
         "glance us a guest": round(us["glance"], 1),
         "p99": round(1e3 * percentile(took["glance"], 99) / len(names), 1),
+        "one reading us": round(us["reading"], 1),
         "counters for explain us": round(us["charge"], 1),
         "bare open, read, close us": round(us["bare"], 1),
         "glance/bare": round(us["glance"] / us["bare"], 2),

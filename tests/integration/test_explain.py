@@ -63,6 +63,8 @@ def test_every_byte_of_a_split_guest_is_named(make_host: MakeHost, image: GuestI
     argv = [sys.executable, "-m", "guestroom", "doctor", "--socket", host.socket, "--kvm-timeout", "0", "--json"]
     checks = json.loads(subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60).stdout)["checks"]
     assert [check["level"] for check in checks if check["name"] == "explained: plain"] == ["ok"]
+    told = {part["name"]: part["source"] for part in found["parts"]}
+    assert "QEMU calls it pc.bios" in told["RAM block: firmware"], "asked on guestroom's own monitor"
     assert {knob["part"] for knob in found["knobs"]} >= {"TCG code buffer", "copy of the kernel image"}
     assert vm.alive() is None
 

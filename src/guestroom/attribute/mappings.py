@@ -31,7 +31,7 @@ class Hints:
     """What the guest's description foretells."""
 
     blocks: Mapping[int, str] = field(default_factory=lambda: _NO_BLOCKS)
-    """RAM blocks that are not guest RAM, by size: their names."""
+    """RAM blocks by size: QEMU's own names of them, where it was asked."""
     sizes: Mapping[int, str] = field(default_factory=lambda: _NO_BLOCKS)
     """Allocations that are expected, by size: their names."""
     cluster_bytes: int | None = None
@@ -78,10 +78,12 @@ def name_of(vma: Vma, before: Vma | None, hints: Hints) -> tuple[str, str]:
 
 def _by_mark(vma: Vma, hints: Hints) -> tuple[str, str] | None:
     if vma.ram_block:
-        name = hints.blocks.get(vma.size_bytes) or BLOCK_NAMES.get(vma.size_bytes)
+        own = hints.blocks.get(vma.size_bytes)
+        name = BLOCK_NAMES.get(vma.size_bytes) or own
         if name is None:
             return f"RAM block of {format_bytes(vma.size_bytes)}", "VmFlag dc, no guest RAM"
-        return f"RAM block: {name}", f"VmFlag dc, {format_bytes(vma.size_bytes)}"
+        why = f"VmFlag dc, {format_bytes(vma.size_bytes)}"
+        return f"RAM block: {name}", why if own is None else f"{why}; QEMU calls it {own}"
     if vma.name == "[heap]":
         return "heap", "[heap]"
     if vma.name.startswith("[stack"):

@@ -15,12 +15,14 @@ from guestroom.attribute.knobs import Knob, knobs
 from guestroom.attribute.mappings import Hints
 from guestroom.attribute.parts import SPLIT_DUE, Charge, Explanation
 from guestroom.attribute.parts import explain as attribute
+from guestroom.attribute.ramblocks import block_names
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
 from guestroom.cli.inputs import SIZE
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, size_cell, table
 from guestroom.describe.qcow2 import HEADER_BYTES, Qcow2, parse_header
 from guestroom.describe.running import RunningGuest, running
-from guestroom.errors import HostError, InputError, UsageError
+from guestroom.describe.split import own_monitor
+from guestroom.errors import GuestroomError, HostError, InputError, UsageError
 from guestroom.guest import Disk, check_name
 from guestroom.kernelfs import KernelFiles
 from guestroom.layout import Version
@@ -30,6 +32,8 @@ from guestroom.units import format_bytes
 
 _LOOKS, _STEADY = 5, 500
 """Looks at a guest whose memory moves meanwhile, until all but a 500th agrees."""
+_ASK_S = 0.25
+"""QEMU answers within some ms, or it is held; ``explain`` does not wait for that to end."""
 _KERNEL_COPY = "copy of the kernel image"
 
 
@@ -100,8 +104,9 @@ def explain(
         time.sleep(diff_s)
         _show_difference(before, look(pid, ram), diff_s, as_json=as_json)
         return
+    blocks = ask_blocks(pid)
     while True:
-        seen = look(pid, ram, check=check)
+        seen = look(pid, ram, check=check, blocks=blocks)
         _draw(seen.explanation, name or f"pid {pid}", svg, png)
         if as_json:
             emit_json(as_dict(seen))
@@ -143,7 +148,28 @@ def _pid_of(name: str, socket_path: str) -> int:
     )
 
 
-def look(pid: int, ram_bytes: int | None = None, *, check: bool = False) -> Looked:
+def ask_blocks(pid: int) -> Mapping[int, str]:
+    """QEMU's own names of its RAM blocks by size, asked on guestroom's own monitor.
+
+    Nothing where it has none (QEMU was not started by ``guestroom run``), does not answer at once (it is held), or may
+    not be asked. Never the user's monitor: QEMU serves one client on each, and that is its owner's.
+    """
+    try:
+        path = own_monitor(procfs.cmdline(KernelFiles(), pid))
+        if path is None:
+            return {}
+        from guestroom.observe.qmp import QmpClient  # asyncio and its client: only where there is a monitor
+
+        with QmpClient(path, _ASK_S) as monitor:
+            text = monitor.execute("human-monitor-command", **{"command-line": "info ramblock"})
+    except GuestroomError:
+        return {}
+    return block_names(str(text))
+
+
+def look(
+    pid: int, ram_bytes: int | None = None, *, check: bool = False, blocks: Mapping[int, str] | None = None
+) -> Looked:
     """One look at the guest of process ``pid``. Raises ``GuestroomError`` with what to do."""
     began_s = time.perf_counter()
     files = KernelFiles()
@@ -153,7 +179,7 @@ def look(pid: int, ram_bytes: int | None = None, *, check: bool = False) -> Look
         )
     described = running(procfs.cmdline(files, pid), huge_paths=procfs.hugetlb_mounts(files), ram_bytes=ram_bytes)
     folder, version = find_cgroup(files, pid)
-    charge, found = _steadiest(files, pid, folder, version, described)
+    charge, found = _steadiest(files, pid, folder, version, described, _hints(pid, described, blocks or {}))
     depth = max((disk.queue_size or 0 for disk in described.guest.disks), default=0) or None
     took_ms = (time.perf_counter() - began_s) * 1e3
     by_pages = pages.charged_bytes(pages.inodes(folder)) if check else None
@@ -163,10 +189,10 @@ def look(pid: int, ram_bytes: int | None = None, *, check: bool = False) -> Look
 
 
 def _steadiest(
-    files: KernelFiles, pid: int, folder: str, version: Version, described: RunningGuest
+    files: KernelFiles, pid: int, folder: str, version: Version, described: RunningGuest, hints: Hints
 ) -> tuple[Charge, Explanation]:
     """The look at which the sources agree best: no two files are read at the same instant, and loads move memory."""
-    hints, cpus = _hints(pid, described), os.cpu_count() or 1
+    cpus = os.cpu_count() or 1
     best: tuple[Charge, Explanation] | None = None
     charges = [read_charge(files, folder, version)]
     for _ in range(_LOOKS):
@@ -189,7 +215,7 @@ def _doubt(found: Explanation) -> int:
     return found.error_bytes + found.charged_bytes - found.explained_bytes
 
 
-def _hints(pid: int, described: RunningGuest) -> Hints:
+def _hints(pid: int, described: RunningGuest, blocks: Mapping[int, str]) -> Hints:
     """What the guest's files foretell; a file that can't be read foretells nothing."""
     sizes: dict[int, str] = {}
     root = Path(f"/proc/{pid}/cwd")
@@ -201,7 +227,7 @@ def _hints(pid: int, described: RunningGuest) -> Hints:
         if image is not None:
             caches += image.l2_cache_bytes(disk.l2_cache_bytes) + image.refcount_cache_bytes
             clusters.append(image.cluster_bytes)
-    return Hints(sizes=sizes, cluster_bytes=min(clusters, default=None), cache_bytes=caches)
+    return Hints(blocks=blocks, sizes=sizes, cluster_bytes=min(clusters, default=None), cache_bytes=caches)
 
 
 def _size(root: Path, file: str) -> int | None:

@@ -25,6 +25,7 @@ from guestroom.guest import Guest
 
 RAM_ID = "guestroom-ram"
 MONITOR_ID = "guestroom-monitor"
+_SERVER = ",server=on,wait=off"
 MAX_SOCKET_PATH = 107
 """``sun_path`` of unix(7) holds 108 bytes, the last one NUL."""
 
@@ -141,11 +142,21 @@ def _check(settings: Settings, memory: Memory, monitor_path: str) -> None:
         )
 
 
+def own_monitor(argv: Sequence[str]) -> str | None:
+    """Path of guestroom's own monitor in the arguments of a guest that ``guestroom run`` started; None without."""
+    mark = f"socket,id={MONITOR_ID},path="
+    for word in argv:
+        if word.startswith(mark):
+            path = word.removeprefix(mark).removesuffix(_SERVER)
+            return path.replace(",,", ",")
+    return None
+
+
 def _own_monitor(path: str) -> list[str]:
     escaped = path.replace(",", ",,")
     return [
         "-chardev",
-        f"socket,id={MONITOR_ID},path={escaped},server=on,wait=off",
+        f"socket,id={MONITOR_ID},path={escaped}{_SERVER}",
         "-mon",
         f"chardev={MONITOR_ID},mode=control",
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from guestroom.describe import PreparedArgv, prepare
+from guestroom.describe.split import own_monitor
 from guestroom.errors import DescribeError, UsageError
 from guestroom.units import GIB, MIB
 
@@ -272,3 +273,11 @@ def test_the_default_monitor_is_kept(arguments: list[str], added: tuple[str, ...
     result = prepare([QEMU, "-m", "1G", *arguments], monitor_path="/run/m", readconfig={})
     place = result.argv.index("-S") + 1
     assert result.argv[place : -len(MONITOR)] == added
+
+
+def test_own_monitor_is_found_again() -> None:
+    """The path of guestroom's own monitor is read back from the arguments it was written into, commas and all."""
+    path = "/run/guest,room/a/qmp"
+    prepared = prepare(["qemu-system-x86_64", "-m", "64", "-nodefaults"], monitor_path=path, readconfig={})
+    assert own_monitor(prepared.argv) == path
+    assert own_monitor(["qemu-system-x86_64", "-qmp", "unix:/tmp/a,server=on"]) is None
