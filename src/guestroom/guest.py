@@ -118,6 +118,8 @@ class KubeVirtTraits:
 
     cpu_limit: float | None = None
     cpu_request: float | None = None
+    memory_request_bytes: int | None = None
+    """Memory asked of Kubernetes, which overcommitment makes less than the guest's RAM; None counts as that RAM."""
     dedicated_cpus: bool = False
     guaranteed_qos: bool = False
     downward_metrics: bool = False

@@ -104,7 +104,8 @@ def _overridden(guest: Guest, ram: int | None, vcpus: int | None, max_vcpus: int
     if name is not None:
         guest = replace(guest, name=_at("--name", check_name, name))
     if ram is not None:
-        guest = replace(guest, ram_bytes=ram, boot_ram_bytes=ram)
+        traits = guest.kubevirt and replace(guest.kubevirt, memory_request_bytes=None)
+        guest = replace(guest, ram_bytes=ram, boot_ram_bytes=ram, kubevirt=traits)
     if vcpus is not None:
         kept = guest.max_vcpus if guest.max_vcpus is None else max(guest.max_vcpus, vcpus)
         guest = replace(guest, vcpus=vcpus, max_vcpus=kept)

@@ -1,18 +1,27 @@
 """KubeVirt's VirtualMachineInstance and VirtualMachine, as virt-launcher will start QEMU from them.
 
-Fields are those of kubevirt.io/api/core/v1 (staging/src/kubevirt.io/api/core/v1/schema.go). What the cluster adds (an
-instance type, a preference, the overhead ratio) is not in the document and stays unknown.
+Fields are those of kubevirt.io/api/core/v1 (staging/src/kubevirt.io/api/core/v1/schema.go), defaults those that
+KubeVirt's own API fills in. What the cluster adds (an instance type, a preference, the overhead ratio) is not in the
+document and stays unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import cast
 
 from guestroom.describe.keyval import load_json
+from guestroom.describe.kubedefaults import Resources, read_cpus, read_memory, read_resources
 from guestroom.describe.kubetree import Node
-from guestroom.describe.kubevirt_devices import read_disks, read_iothreads, read_nics, read_passthrough, read_videos
+from guestroom.describe.kubevirt_devices import (
+    read_backends,
+    read_disks,
+    read_iothreads,
+    read_nics,
+    read_passthrough,
+    read_usb,
+    read_videos,
+)
 from guestroom.describe.yamltree import Document, Tree, check_size, parse_yaml
 from guestroom.errors import DescribeError
 from guestroom.guest import Guest, KubeVirtTraits
@@ -21,7 +30,7 @@ KINDS = ("VirtualMachine", "VirtualMachineInstance")
 _ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
 _DOMAIN = frozenset(
     {"resources", "cpu", "memory", "machine", "firmware", "clock", "features", "devices", "ioThreadsPolicy"}
-    | {"ioThreads", "chassis", "launchSecurity"}
+    | {"ioThreads", "chassis", "launchSecurity", "rebootPolicy"}
 )
 _DEVICES = frozenset(
     {"useVirtioTransitional", "disableHotplug", "disks", "watchdog", "interfaces", "inputs", "autoattachPodInterface"}
@@ -77,12 +86,13 @@ def from_tree(tree: Tree) -> Guest:
         raise DescribeError(f"{spec.path}.domain is missing", where=spec.path or None, hint="a machine has a domain")
     domain = spec.at("domain")
     devices = domain.at("devices")
-    boot_bytes, promised_bytes = _memory(domain)
-    vcpus, max_vcpus = _cpus(domain.at("cpu"))
+    resources = read_resources(domain)
+    boot_bytes, promised_bytes = read_memory(domain, resources)
+    vcpus, max_vcpus = read_cpus(domain.at("cpu"), resources, typed=root.at("spec").has("instancetype"))
     arch = spec.text("architecture")
-    usb = sum(one.text("bus") == "usb" for one in devices.all("inputs"))
     boot = domain.at("firmware", "kernelBoot", "container")
     graphics_off = devices.flag("autoattachGraphicsDevice") is False
+    usb_controllers, usb_devices = read_usb(devices, arch, graphics_off=graphics_off)
     return Guest(
         name=root.at("metadata").text("name"),
         ram_bytes=promised_bytes,
@@ -91,15 +101,16 @@ def from_tree(tree: Tree) -> Guest:
         max_vcpus=max_vcpus,
         arch=_ARCHES.get(arch or "", arch),
         machine=domain.at("machine").text("type"),
-        disks=read_disks(spec, devices, vcpus),
-        nics=read_nics(devices, vcpus),
-        videos=() if graphics_off else read_videos(devices),
+        disks=read_disks(spec, devices, vcpus, arch),
+        nics=read_nics(spec, devices, vcpus),
+        videos=() if graphics_off else read_videos(devices, arch),
         displays=() if graphics_off else ("vnc",),
+        memory_backends=read_backends(domain, devices, boot_bytes),
         passthrough=read_passthrough(devices),
         iothreads=read_iothreads(domain, devices),
         shares=sum(1 for _ in devices.all("filesystems")),
-        usb_controllers=1 if usb else 0,
-        usb_devices=usb,
+        usb_controllers=usb_controllers,
+        usb_devices=usb_devices,
         tpm=devices.has("tpm") and devices.at("tpm").flag("enabled") is not False,
         balloon=devices.flag("autoattachMemBalloon") is not False,
         firmware="efi" if domain.at("firmware", "bootloader").has("efi") else None,
@@ -107,47 +118,22 @@ def from_tree(tree: Tree) -> Guest:
         initrd=boot.text("initrdPath"),
         mem_lock=domain.at("memory", "reservedOverhead").text("memLock") == "Required",
         hugepages=domain.at("memory").has("hugepages"),
-        kubevirt=_traits(spec, domain),
+        kubevirt=_traits(spec, domain, resources),
         graphics_off=graphics_off,
         source="kubevirt",
         unknown=_unknown(root, domain, devices),
     )
 
 
-def _memory(domain: Node) -> tuple[int | None, int | None]:
-    """RAM at boot and RAM promised: ``guest``, else what is requested, else the limit; ``maxGuest`` by hot-plug."""
-    memory, resources = domain.at("memory"), domain.at("resources")
-    given = (memory.size("guest"), resources.at("requests").size("memory"), resources.at("limits").size("memory"))
-    boot = next((size for size in given if size is not None), None)
-    most = memory.size("maxGuest")
-    return boot, boot if boot is None or most is None else max(boot, most)
-
-
-def _cpus(cpu: Node) -> tuple[int | None, int | None]:
-    """vCPUs at start and at most; what is not said or 0 counts once (``GetNumberOfVCPUs``), None where nothing is."""
-    cores, sockets, threads = cpu.count("cores"), cpu.count("sockets"), cpu.count("threads")
-    most_sockets = cpu.count("maxSockets")
-    said = [number for number in (cores, sockets, threads) if number]
-    vcpus = prod(said) if said else None
-    most = prod(number for number in (cores, most_sockets, threads) if number) if most_sockets else None
-    if max(vcpus or 0, most or 0) > 65_536:
-        raise DescribeError(f"{cpu.path} has more than 65536 vCPUs", where=cpu.path)
-    return vcpus, max(vcpus or 1, most) if most is not None else vcpus
-
-
-def _traits(spec: Node, domain: Node) -> KubeVirtTraits:
+def _traits(spec: Node, domain: Node, resources: Resources) -> KubeVirtTraits:
     """What KubeVirt's own sum reads."""
-    requests, limits = domain.at("resources", "requests"), domain.at("resources", "limits")
-    cpu_request, cpu_limit = requests.cpus("cpu"), limits.cpus("cpu")
-    memory = requests.size("memory")
-    # WantsToHaveQOSGuaranteed: both requested, none of them zero, and each equal to its limit.
-    guaranteed = bool(memory and cpu_request) and memory == limits.size("memory") and cpu_request == cpu_limit
     security = domain.at("launchSecurity")
     return KubeVirtTraits(
-        cpu_limit=cpu_limit,
-        cpu_request=cpu_request,
+        cpu_limit=resources.cpu_limit,
+        cpu_request=resources.cpu_request,
+        memory_request_bytes=resources.memory_request,
         dedicated_cpus=domain.at("cpu").flag("dedicatedCpuPlacement") is True,
-        guaranteed_qos=guaranteed,
+        guaranteed_qos=resources.guaranteed,
         downward_metrics=any(volume.has("downwardMetrics") for volume in spec.all("volumes")),
         sev=security.has("sev") or security.has("snp"),
         exec_liveness_probe=spec.at("livenessProbe").has("exec"),

@@ -30,9 +30,9 @@ def _kilo_up(size_bytes: int) -> int:
     return -(-size_bytes // 1000)
 
 
-def page_tables(ram_bytes: int) -> Part:
-    """One bit for every 512 bits of RAM, of whole thousands of bytes, rounded down."""
-    return Part("page tables", _kilo_up(ram_bytes) * 1000 // 512, f"{_SOURCE}: requested RAM / 512")
+def page_tables(requested_bytes: int) -> Part:
+    """One bit for every 512 bits of memory requested, of whole thousands of bytes, rounded down."""
+    return Part("page tables", _kilo_up(requested_bytes) * 1000 // 512, f"{_SOURCE}: requested RAM / 512")
 
 
 def components() -> tuple[Part, ...]:
@@ -138,8 +138,9 @@ def _sum(guest: Guest, ram_bytes: int) -> Sizing:
     """Everything before the ratio."""
     traits = guest.kubevirt or KubeVirtTraits()
     vcpus, warnings = vcpus_of(guest)
+    requested_bytes = ram_bytes if traits.memory_request_bytes is None else traits.memory_request_bytes
     parts = (
-        page_tables(ram_bytes),
+        page_tables(requested_bytes),
         *components(),
         vcpu_part(vcpus),
         io_thread(),

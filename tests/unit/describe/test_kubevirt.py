@@ -11,6 +11,7 @@ from guestroom.describe import from_kubevirt
 from guestroom.errors import DescribeError, GuestroomError, InputError
 from guestroom.guest import Guest, KubeVirtTraits, Passthrough
 from guestroom.size import estimate
+from guestroom.size.kubevirt import page_tables
 from guestroom.units import GIB, MIB
 
 FULL = """
@@ -97,11 +98,129 @@ def test_every_field_of_a_full_machine_is_read() -> None:
 
 
 def test_what_is_not_said_is_unknown() -> None:
-    """An instance with an empty domain has no RAM, vCPUs or name that anybody knows."""
-    found = from_kubevirt("kind: VirtualMachineInstance\nspec: {domain: {}}")
+    """With an instance type in the cluster and an empty domain there is no RAM, vCPUs or name that anybody knows."""
+    typed = "instancetype: {name: u1.small}, template: {spec: {domain: {}}}"
+    found = from_kubevirt(f"kind: VirtualMachine\nspec: {{{typed}}}")
     assert (found.name, found.ram_bytes, found.vcpus, found.max_vcpus, found.arch) == (None, None, None, None, None)
     assert found.kubevirt == KubeVirtTraits()
     assert found.balloon
+    assert found.unknown == ("spec.instancetype",)
+
+
+@pytest.mark.parametrize(
+    ("resources", "vcpus"),
+    [("", 1), ("requests: {cpu: 2500m}", 3), ("requests: {cpu: 1}, limits: {cpu: 4}", 4), ("limits: {cpu: 0.2}", 1)],
+)
+def test_without_a_topology_sockets_are_the_cpu_limit_else_the_request(resources: str, vcpus: int) -> None:
+    """KubeVirt's API fills the topology in (SetDefaultGuestCPUTopology): such a machine's vCPUs are known."""
+    found = machine(resources=resources)
+    assert (found.vcpus, found.max_vcpus) == (vcpus, vcpus)
+
+
+@pytest.mark.parametrize(
+    ("domain", "resources", "boot", "requested"),
+    [
+        ("memory: {guest: 4Gi}", "", 4 * GIB, 4 * GIB),
+        ("memory: {guest: 4Gi}", "requests: {memory: 2Gi}", 4 * GIB, 2 * GIB),
+        ("", "requests: {memory: 2Gi}, limits: {memory: 3Gi}", 2 * GIB, 2 * GIB),
+        ("", "limits: {memory: 3Gi}", 3 * GIB, 3 * GIB),
+        ("memory: {hugepages: {pageSize: 1Gi}}", "", GIB, GIB),
+        ("memory: {guest: 4Gi}", "limits: {memory: 3Gi}", 4 * GIB, 3 * GIB),
+    ],
+)
+def test_ram_and_the_memory_asked_of_kubernetes_fill_each_other_in(
+    domain: str, resources: str, boot: int, requested: int
+) -> None:
+    """setDefaultResourceRequests, then setGuestMemory; the sum reads what was asked, which overcommitment lowers."""
+    found = machine(domain, resources=resources)
+    assert found.boot_ram_bytes == boot
+    assert found.kubevirt is not None
+    assert found.kubevirt.memory_request_bytes == requested
+    tables = next(part.bytes for part in estimate(found, "kubevirt").parts if part.name == "page tables")
+    assert tables == page_tables(requested).bytes
+
+
+@pytest.mark.parametrize(
+    ("volume", "file", "format_"),
+    [
+        ("persistentVolumeClaim: {claimName: c}", "c", "raw"),
+        ("hostDisk: {path: /d.img, type: Disk}", "/d.img", "raw"),
+        ("containerDisk: {image: i}", "i", "qcow2"),
+        ("emptyDisk: {capacity: 2Gi}", "2Gi", "qcow2"),
+        ("ephemeral: {persistentVolumeClaim: {claimName: c}}", None, "qcow2"),
+        ("cloudInitNoCloud: {userData: x}", None, "raw"),
+        ("cloudInitConfigDrive: {userData: x}", None, "raw"),
+        ("sysprep: {secret: {name: s}}", None, "raw"),
+        ("configMap: {name: m}", "m", "raw"),
+        ("secret: {secretName: s}", "s", "raw"),
+        ("downwardAPI: {fields: []}", None, "raw"),
+        ("serviceAccount: {serviceAccountName: a}", "a", "raw"),
+    ],
+)
+def test_a_volume_without_a_disk_is_given_one_in_its_own_format(volume: str, file: str | None, format_: str) -> None:
+    """SetDefaultVolumeDisk, with the formats of Convert_v1_Volume_To_api_Disk; a memory dump is no disk."""
+    found = machine(spec=f"  volumes: [{{name: v, {volume}}}, {{name: m, memoryDump: {{}}}}]")
+    assert [(disk.id, disk.file, disk.format, disk.interface) for disk in found.disks] == [("v", file, format_, None)]
+
+
+@pytest.mark.parametrize(("arch", "interface"), [("amd64", "ide"), ("arm64", "virtio-blk"), ("s390x", "virtio-blk")])
+def test_a_disk_without_a_bus_gets_its_architectures(arch: str, interface: str) -> None:
+    """SATA on amd64, virtio elsewhere; downward metrics are virtio and read-only everywhere."""
+    volumes = "[{name: d, dataVolume: {name: d}}, {name: m, downwardMetrics: {}}]"
+    found = machine(spec=f"  architecture: {arch}\n  volumes: {volumes}")
+    assert [(disk.interface, disk.read_only) for disk in found.disks] == [(interface, False), ("virtio-blk", True)]
+
+
+def test_a_machine_that_says_nothing_of_networks_is_on_the_pods() -> None:
+    """SetDefaultNetworkInterface adds one card, unless it is switched off or networks are listed."""
+    assert [(nic.id, nic.backend, nic.vhost) for nic in machine().nics] == [("default", "tap", True)]
+    assert machine("devices: {autoattachPodInterface: false}").nics == ()
+    assert machine(spec="  networks: [{name: n, pod: {}}]").nics == ()
+    many = machine("cpu: {cores: 300}, devices: {networkInterfaceMultiqueue: true}")
+    assert many.nics[0].queues == 256
+
+
+@pytest.mark.parametrize(
+    ("devices", "arch", "usb"),
+    [
+        ("", "amd64", (0, 0)),
+        ("inputs: [{name: t, type: tablet}]", "amd64", (1, 1)),
+        ("inputs: [{name: t, type: tablet, bus: virtio}]", "amd64", (0, 0)),
+        ("autoattachInputDevice: true", "amd64", (1, 1)),
+        ("clientPassthrough: {}", "amd64", (1, 4)),
+        ("disks: [{name: d, disk: {bus: usb}}]", "amd64", (1, 1)),
+        ("", "arm64", (1, 2)),
+        ("inputs: [{name: t, type: tablet, bus: usb}]", "arm64", (1, 2)),
+        ("autoattachGraphicsDevice: false", "arm64", (1, 0)),
+    ],
+)
+def test_usb_is_counted_as_kubevirts_converter_makes_it(devices: str, arch: str, usb: tuple[int, int]) -> None:
+    """Inputs, redirections and disks on USB, and the controller they need; ARM has its keyboard and tablet."""
+    found = machine(f"devices: {{{devices}}}", spec=f"  architecture: {arch}")
+    assert (found.usb_controllers, found.usb_devices) == usb
+
+
+@pytest.mark.parametrize(("arch", "video"), [("amd64", ("vga", 16 * MIB)), ("arm64", ("virtio", None))])
+def test_the_graphics_adapter_is_its_architectures(arch: str, video: tuple[str, int | None]) -> None:
+    """VGA with 16 MiB on amd64, virtio on ARM (compute/graphics.go)."""
+    found = machine(spec=f"  architecture: {arch}")
+    assert [(one.model, one.vga_bytes) for one in found.videos] == [video]
+
+
+@pytest.mark.parametrize(
+    ("domain", "backend"),
+    [
+        ("", None),
+        ("memory: {hugepages: {pageSize: 2Mi}}", (None, True)),
+        ("devices: {filesystems: [{name: f, virtiofs: {}}]}", (True, False)),
+        ("devices: {interfaces: [{name: n, passtBinding: {}}]}", (True, False)),
+    ],
+)
+def test_ram_is_in_a_memfd_where_it_is_shared_or_huge(domain: str, backend: tuple[bool | None, bool] | None) -> None:
+    """MemoryBackingConfigurator: shared RAM needs twice the page tables."""
+    found = machine(domain).memory_backends
+    assert [(one.share, one.hugetlb) for one in found] == ([] if backend is None else [backend])
+    assert all(one.kind == "memfd" and one.backs_ram and one.size_bytes == 2 * GIB for one in found)
 
 
 def test_json_says_the_same_as_yaml() -> None:
@@ -149,11 +268,13 @@ def test_each_term_of_kubevirts_sum_comes_from_its_field(domain: str, spec: str,
         ("requests: {memory: 2Gi, cpu: 1}, limits: {memory: 2Gi, cpu: 1}", 292 + 100),
         ("requests: {memory: 2Gi, cpu: 1}, limits: {memory: 4Gi, cpu: 1}", 292),
         ("requests: {memory: 2Gi, cpu: 1}, limits: {memory: 2Gi, cpu: 2}", 292 + 8),
-        ("limits: {memory: 2Gi, cpu: 1}", 292),
+        ("limits: {memory: 2Gi, cpu: 1}", 292 + 100),
+        ("requests: {memory: 2Gi}, limits: {cpu: 1}", 292),
     ],
 )
 def test_resources_give_cpus_memory_and_the_quality_of_service(resources: str, expected: int) -> None:
-    """CPUs of limit or request round up; both equal to their limits make a Guaranteed pod."""
+    """CPUs of limit or request round up; both equal to their limits make a Guaranteed pod, and requests that are not
+    given are their limits'."""
     assert overhead_mib(machine(resources=resources)) == expected
 
 
