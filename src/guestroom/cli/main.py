@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("guestroom.cli.study:study", "Measure real guests and report what each thing costs."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),
     "events": ("guestroom.cli.events:events", "What was decided and what happened."),
+    "metrics": ("guestroom.cli.metrics:metrics", "Figures for Prometheus: printed once, or served."),
     "doctor": ("guestroom.cli.doctor:doctor", "Check whether this host is fit for guestroom."),
 }
 """Subcommand -> (``module:attribute``, summary). A new command is one module and one line here."""
