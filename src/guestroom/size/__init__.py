@@ -7,7 +7,11 @@
 A new policy is one file with one registration (``@policy("name")``) and its name in the import below.
 """
 
-from guestroom.size import seed, eve, kubevirt, openshift, ovirt, kata, libvirt_2013  # isort: skip  # noqa: F401
+from guestroom.size import seed, eve, kubevirt, openshift, ovirt, kata, libvirt_2013, learned, promise  # isort: skip  # noqa: F401
+from guestroom.size.history import History
+from guestroom.size.kept import Kept, kept
+from guestroom.size.learned import Learned, learn
+from guestroom.size.likeness import likeness
 from guestroom.size.model import BARE_QEMU_BYTES, Estimate, Part, Sizing
 from guestroom.size.needs import Need, Origin, boot_floor_bytes, need
 from guestroom.size.registry import check_policy, estimate, policies, policy
@@ -15,6 +19,9 @@ from guestroom.size.registry import check_policy, estimate, policies, policy
 __all__ = [
     "BARE_QEMU_BYTES",
     "Estimate",
+    "History",
+    "Kept",
+    "Learned",
     "Need",
     "Origin",
     "Part",
@@ -22,7 +29,11 @@ __all__ = [
     "boot_floor_bytes",
     "check_policy",
     "estimate",
+    "kept",
+    "learn",
+    "likeness",
     "need",
     "policies",
     "policy",
+    "promise",
 ]

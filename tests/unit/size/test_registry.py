@@ -20,11 +20,12 @@ ALL = (
     "ovirt",
     "kata",
     "libvirt-2013",
+    "learned",
 )
 
 
 def test_every_policy_of_the_facts_is_registered() -> None:
-    """All ten formulas that guestroom compares are there, under these names."""
+    """All formulas that guestroom compares, and the one that learns, are there under these names."""
     assert policies() == ALL
 
 

@@ -1,0 +1,211 @@
+"""Lives of this host's guests, grouped by likeness, for ``learned``. In memory, pure, quick to add to.
+
+What changes a guest's need (an update of QEMU or of the software inside, another use) comes with time, not with the
+number of starts: so a sample counts in full for ``FULL_S``, then half as much after each further ``HALF_S``, and is
+forgotten below an eighth. A window that counts starts would let one guest that restarts all day push all others out.
+One life is one sample, however often it was reported: its newest report stands in for the older ones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from guestroom.lives import Life, Likeness
+
+_DAY_S = 86_400.0
+FULL_S = 14 * _DAY_S
+HALF_S = 30 * _DAY_S
+FORGET_S = FULL_S + 3 * HALF_S
+LEAST_RUN_S = 120.0
+"""A life shorter than that says only what it needed at least: it counts where it needed more than was promised."""
+MOST_IN_GROUP = 4096
+"""Newest samples of a group: enough for 999 of 1000 (2,995), few enough to be sorted in milliseconds."""
+MOST_LIVES = 20_000
+_HOUR_S = 3600.0
+
+Key = tuple[float, str, float]
+"""When, whose and which life: sorted by age, and the same whatever order lives are added in."""
+
+
+class Level(StrEnum):
+    """What guests have in common, from the roughest to the finest. The first two are of other QEMUs."""
+
+    KIN_KIND = "guests of this kind on another QEMU or accelerator"
+    KIN_SHAPE = "guests of this shape on another QEMU or accelerator"
+    HOST = "guests on this QEMU and accelerator"
+    KIND = "guests of this kind"
+    SHAPE = "guests of this shape"
+    GUEST = "this very guest"
+
+    @property
+    def is_kin(self) -> bool:
+        """Whether it borrows from other QEMU versions and accelerators."""
+        return self in (Level.KIN_KIND, Level.KIN_SHAPE)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all in it have the same description: then bytes compare as they are."""
+        return self in (Level.SHAPE, Level.GUEST)
+
+
+def weight(age_s: float) -> float:
+    """What a sample of that age counts: 1 at first, 0 when it is forgotten. A clock set back makes nothing older."""
+    if age_s <= FULL_S:
+        return 1.0
+    return 0.5 ** ((age_s - FULL_S) / HALF_S) if age_s <= FORGET_S else 0.0
+
+
+def group_of(level: Level, guest: str | None, like: Likeness) -> tuple[str | None, ...]:
+    """The key of the group that a guest belongs to at a level."""
+    on = (like.accelerator, like.qemu)
+    match level:
+        case Level.KIN_KIND:
+            return ("kin kind", like.kind)
+        case Level.KIN_SHAPE:
+            return ("kin shape", like.shape)
+        case Level.HOST:
+            return ("host", *on)
+        case Level.KIND:
+            return ("kind", like.kind, *on)
+        case Level.SHAPE:
+            return ("shape", like.shape, *on)
+        case Level.GUEST:
+            return ("guest", guest, like.shape, *on)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Samples of one group in order of their scores. A score is bytes, or a peak as a multiple of its prior."""
+
+    scores: tuple[float, ...] = ()
+    heavier: tuple[float, ...] = ()
+    """Weight of all scores up to each."""
+
+    @property
+    def counted(self) -> float:
+        """What all samples count together."""
+        return self.heavier[-1] if self.heavier else 0.0
+
+    def at(self, share: float) -> float:
+        """The smallest score that ``share`` of the weight stays within; there must be a sample."""
+        place = bisect_left(self.heavier, share * self.counted - 1e-9)
+        return self.scores[min(place, len(self.scores) - 1)]
+
+    def within(self, score: float) -> float:
+        """The weight of the samples that stay within a score."""
+        place = bisect_right(self.scores, score)
+        return self.heavier[place - 1] if place else 0.0
+
+
+@dataclass(slots=True)
+class _Group:
+    keys: list[Key] = field(default_factory=list)
+    sorted_at: dict[tuple[object, ...], Measured] = field(default_factory=dict)
+    """By what was asked; emptied when a life comes or goes."""
+
+
+class History:
+    """Lives by likeness. What it answers does not depend on the order they were added in."""
+
+    def __init__(self, lives: Iterable[Life] = ()) -> None:
+        self._lives: dict[tuple[str, float], Life] = {}
+        self._by_age: list[Key] = []
+        self._groups: dict[tuple[str | None, ...], _Group] = {}
+        for life in lives:
+            self.add(life)
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    def add(self, life: Life) -> None:
+        """Take a life in, instead of an older report of it; the oldest of too many go."""
+        known = self._lives.get(life.key)
+        if known is not None:
+            if (known.at_wall_s, known.peak_bytes) > (life.at_wall_s, life.peak_bytes):
+                return
+            self._drop(known)
+        self._lives[life.key] = life
+        insort(self._by_age, _key(life))
+        for level in Level:
+            group = self._groups.setdefault(_group(level, life), _Group())
+            insort(group.keys, _key(life))
+            group.sorted_at.clear()
+        if len(self._by_age) > MOST_LIVES:
+            self._drop(self._lives[self._by_age[0][1:]])
+
+    def lives(self) -> tuple[Life, ...]:
+        """All that are remembered, oldest first."""
+        return tuple(self._lives[key[1:]] for key in self._by_age)
+
+    def group(self, level: Level, guest: str | None, like: Likeness, now_s: float) -> tuple[Life, ...]:
+        """The newest lives of a group that are not forgotten, oldest first; kin without those on this QEMU."""
+        found = self._groups.get(group_of(level, guest, like))
+        if found is None:
+            return ()
+        own = (like.accelerator, like.qemu)
+        lives = (self._lives[key[1:]] for key in found.keys[-MOST_IN_GROUP:] if now_s - key[0] <= FORGET_S)
+        if not level.is_kin:
+            return tuple(lives)
+        return tuple(one for one in lives if (one.promised.likeness.accelerator, one.promised.likeness.qemu) != own)
+
+    def measured(self, level: Level, guest: str | None, like: Likeness, prior: str, now_s: float) -> Measured:
+        """A group's samples: bytes where all have one description, else multiples of the prior named so.
+
+        Sorted once until a life comes or an hour passes.
+        """
+        group = self._groups.get(group_of(level, guest, like))
+        if group is None:
+            return Measured()
+        asked = (prior, like.accelerator, like.qemu, now_s // _HOUR_S)
+        if asked not in group.sorted_at:
+            group.sorted_at.clear()
+            group.sorted_at[asked] = _sort(self.group(level, guest, like, now_s), prior, now_s, exact=level.is_exact)
+        return group.sorted_at[asked]
+
+    def qemu_of(self, binary: str) -> str | None:
+        """The QEMU version that a command ran when it was last heard of."""
+        for key in reversed(self._by_age):
+            found = self._lives[key[1:]].promised
+            if found.binary == binary and found.likeness.qemu is not None:
+                return found.likeness.qemu
+        return None
+
+    def _drop(self, life: Life) -> None:
+        key = _key(life)
+        del self._lives[life.key]
+        del self._by_age[bisect_left(self._by_age, key)]
+        for level in Level:
+            name = _group(level, life)
+            group = self._groups[name]
+            del group.keys[bisect_left(group.keys, key)]
+            group.sorted_at.clear()
+            if not group.keys:
+                del self._groups[name]
+
+
+def _key(life: Life) -> Key:
+    return life.at_wall_s, *life.key
+
+
+def _group(level: Level, life: Life) -> tuple[str | None, ...]:
+    return group_of(level, life.guest, life.promised.likeness)
+
+
+def _sort(lives: Iterable[Life], prior: str, now_s: float, *, exact: bool) -> Measured:
+    scored = []
+    for life in lives:
+        if life.ran_s < LEAST_RUN_S and not life.missed:
+            continue
+        if exact:
+            scored.append((float(life.peak_bytes), weight(now_s - life.at_wall_s)))
+        elif life.promised.prior == prior and life.promised.prior_bytes > 0:
+            scored.append((life.peak_bytes / life.promised.prior_bytes, weight(now_s - life.at_wall_s)))
+    scored.sort()
+    total, heavier = 0.0, []
+    for _, counts in scored:
+        total += counts
+        heavier.append(total)
+    return Measured(tuple(score for score, _ in scored), tuple(heavier))
