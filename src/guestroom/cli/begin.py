@@ -11,6 +11,12 @@ from guestroom.cli.client import AgentClient
 from guestroom.cli.running import Running, Wish, read_configs
 from guestroom.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guestroom.describe.lean import Lean
+
 _LONGEST_S = 366 * 86400.0
 
 
@@ -26,6 +32,7 @@ def begin(
     socket_path: str,
     argv: tuple[str, ...],
     lean: bool = False,
+    lean_visible: bool = False,
 ) -> int:
     """Start the guest and stay with it; returns QEMU's exit code. Everything given is checked before room is asked for.
 
@@ -48,8 +55,9 @@ def begin(
         )
     if timeout_s is not None and timeout_s > _LONGEST_S:
         raise UsageError(f"--timeout {timeout_s:g} s is more than a year", where=name, hint="leave it out: no end")
-    if lean:
-        argv = _leaner(argv)
+    leaner = _leaner(argv, visible=lean_visible) if lean or lean_visible else None
+    if leaner is not None:
+        argv = leaner.argv
     wish = Wish(
         name=name,
         argv=argv,
@@ -60,22 +68,29 @@ def begin(
         timeout_s=timeout_s,
         verdict_fd=verdict_fd,
         agent_lost_s=agent_lost_s,
+        lean=None if leaner is None else _told(leaner),
     )
     return Running(wish, AgentClient(socket_path)).go()
 
 
-def _leaner(argv: tuple[str, ...]) -> tuple[str, ...]:
+def _leaner(argv: tuple[str, ...], *, visible: bool) -> Lean:
     """The lean form of ``argv``; says each change, and sets the variables that QEMU inherits."""
     from guestroom.cli.say import note
     from guestroom.describe.lean import lean
 
-    found = lean(argv, os.environ)
+    found = lean(argv, os.environ, visible=visible)
     for change in found.changes:
         note(f"lean: {change.what} (saves {change.gain}; {change.cost})")
     for sentence in found.kept:
         note(f"lean: {sentence}")
     os.environ.update(found.environment)
-    return found.argv
+    return found
+
+
+def _told(leaner: Lean) -> Mapping[str, object]:
+    """What was changed, for the verdict."""
+    changes = [{"what": one.what, "gain": one.gain, "cost": one.cost} for one in leaner.changes]
+    return {"changes": changes, "kept": list(leaner.kept)}
 
 
 def _check_writable(fd: int) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         socket_path: str
         argv: tuple[str, ...]
         lean: bool
+        lean_visible: bool
 
 
 DEFAULT_SOCKET = "/run/guestroom/agent.sock"
@@ -80,6 +81,7 @@ def plain_run(args: Sequence[str], environ: Mapping[str, str]) -> RunOptions | N
         "socket_path": once.get("--socket", environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET),
         "argv": argv,
         "lean": False,
+        "lean_visible": False,
     }
 
 

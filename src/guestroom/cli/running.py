@@ -51,6 +51,8 @@ class Wish(NamedTuple):
     timeout_s: float | None
     verdict_fd: int | None
     agent_lost_s: float
+    lean: Mapping[str, object] | None = None
+    """What --lean changed, for the verdict; None where it was not asked for."""
 
 
 class Running:
@@ -229,7 +231,7 @@ class Running:
         line.pop("event")
         argv = line.pop("argv", None)
         self.monitor = line.pop("monitor", None)
-        untold = self._tell(line)
+        untold = self._tell(line if self.wish.lean is None else line | {"lean": self.wish.lean})
         if argv is None:
             advice = "; ".join(line.get("advice", ())) or None
             self.error = NoRoomError(str(line["message"]), numbers=_numbers(line), hint=advice)

@@ -62,3 +62,36 @@ def test_nothing_but_the_accelerator_is_touched(words: list[str]) -> None:
     assert len(differing) <= 1
     assert all(now == f"{was},tb-size=8" for was, now in differing)
     assert lean(found.argv, {}).argv == found.argv
+
+
+def test_queues_are_shortened_where_the_guest_may_see_it() -> None:
+    """Only when asked: each disk's device gets a queue of 64, by the name its driver has for it."""
+    words = ["-device", "virtio-blk-pci,drive=d0", "-device", "virtio-scsi-pci,id=s", "-device", "virtio-net-pci"]
+    assert lean([QEMU, *words], {}).argv == (QEMU, *words)
+    found = lean([QEMU, *words], {}, visible=True)
+    assert found.argv[2] == "virtio-blk-pci,drive=d0,queue-size=64"
+    assert found.argv[4] == "virtio-scsi-pci,id=s,virtqueue_size=64"
+    assert found.argv[6] == "virtio-net-pci"
+    assert [change.cost for change in found.changes[:2]] == ["the guest sees a shorter queue; fewer IOPS at depth"] * 2
+    assert lean(found.argv, {}, visible=True).argv == found.argv
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-device", "virtio-blk-pci,drive=d0,queue-size=16"], "queue-size of virtio-blk-pci is set by you"),
+        (["-device", "virtio-blk-pci,id=v,drive=d0,queue_size=16"], "queue-size of v is set by you"),
+        (["-device", "virtio-blk-pci,id=v", "-set", "device.v.queue-size=8"], "queue-size of v is set by you"),
+        (["-device", "virtio-blk-pci,id=v", "-global", "virtio-blk-pci.queue-size=8"], "queue-size of v is set by you"),
+        (["-drive", "file=a,if=virtio"], "the queue of file=a,if=virtio: write its disk as -device virtio-blk-pci"),
+        (
+            ["-device", '{"driver":"virtio-blk-pci","drive":"d0"}'],
+            "the queue of a -device in JSON form: set queue-size there",
+        ),
+    ],
+)
+def test_queues_that_stay_are_named(words: list[str], why: str) -> None:
+    """A queue that is sized, may be, or can't be sized where it stands is left alone, and that is said."""
+    found = lean([QEMU, *words], dict(ALLOCATOR), visible=True)
+    assert found.argv == (QEMU, *words)
+    assert why in found.kept
