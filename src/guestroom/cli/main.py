@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("guestroom.cli.top:top", "Watch the guests: overhead, grant, history and main parts."),
     "explain": ("guestroom.cli.explain:explain", "Where every charged byte of a guest is, by part."),
     "study": ("guestroom.cli.study:study", "Measure real guests and report what each thing costs."),
+    "replay": ("guestroom.cli.replay:replay", "Play recorded or made-up hosts under policies and settings."),
     "plan": ("guestroom.cli.plan:plan", "Dry run: the verdict and every limit that would change."),
     "events": ("guestroom.cli.events:events", "What was decided and what happened."),
     "metrics": ("guestroom.cli.metrics:metrics", "Figures for Prometheus: printed once, or served."),

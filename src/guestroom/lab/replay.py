@@ -2,13 +2,16 @@
 
 Nothing is decided here: admission, growth, giving back and holds are ``decide``'s own functions, called in the order
 in which the agent calls them. What is assumed: a step holds when it is written, a reading is true, and a guest that
-is held stands still, so that its trace goes on where it stopped.
+is held stands still, so that its trace goes on where it stopped. A trace that jumps between two samples can be taken
+in pieces (``piece_bytes``) with the rules asked after each: real memory does not jump, and the alarm answers within
+milliseconds. Recreations and the queue of those that wait are not played: whoever finds no room is refused.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from guestroom import decide
@@ -22,6 +25,9 @@ from guestroom.decide.trend import Point, largest_rise
 from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
 from guestroom.lab.traces import Shape, Trace
 from guestroom.units import Limit
+
+PIECE_BYTES = 16 << 20
+"""What the fastest load takes in the 5 ms that an alarm needs to be answered (measured on QEMU 7.2, TCG)."""
 
 
 @dataclass(slots=True)
@@ -40,6 +46,7 @@ class Totals:
     held: int = 0
     held_s: float = 0.0
     walls_hit: int = 0
+    """How often more was borrowed than there was: in the kernel somebody would have met a wall."""
     lent_peak_bytes: int = 0
     idle_byte_s: float = 0.0
     """Grants above overhead, summed over time: room that nobody else could have."""
@@ -67,6 +74,8 @@ class _Running:
     behind_s: float = 0.0
     """How long it was held: its trace is that much behind."""
     gave: bool = False
+    at_bytes: int = 0
+    """Its overhead now: where its trace is, or on the way there."""
 
     def at(self, now_s: float) -> int | None:
         """Its overhead now; None when its trace is over."""
@@ -74,17 +83,38 @@ class _Running:
         place = bisect_right(self.times, own_s)
         return None if own_s > self.times[-1] else self.points[max(0, place - 1)][1]
 
+    def is_quiet(self) -> bool:
+        """Neither held nor above its grant, nor under a cap that could be near."""
+        return not self.facts.held and self.at_bytes <= self.facts.grant_bytes and self.facts.cap_bytes is None
+
+    def beyond_its_limit(self) -> bool:
+        """In the kernel it would have met its limit on the way."""
+        limit = self.facts.limit_bytes
+        return isinstance(limit, int) and self.at_bytes > limit - self.facts.ram_charged_bytes
+
 
 class Replay:
     """One host, a trace, and settings."""
 
-    def __init__(self, trace: Trace, settings: Settings, host: HostFacts, *, step_s: float = 0.2) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        settings: Settings,
+        host: HostFacts,
+        *,
+        step_s: float = 0.2,
+        piece_bytes: int | None = None,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> None:
+        """``step_s``: how often the trace is looked at; ``progress`` is called with the part done, 0 to 1."""
         self.trace, self.settings, self.host, self.step_s = trace, settings, host, step_s
+        self.piece_bytes, self.progress = piece_bytes, progress
         self.totals = Totals()
         self.guests: dict[str, _Running] = {}
         self.wall_bytes: Limit | None = None
         self._since_s: dict[str, float] = {}
         self._gave_s = 0.0
+        self._short = False
         self._waiting = sorted((points[0][0], name) for name, points in trace.samples.items() if points)
 
     def run(self) -> Totals:
@@ -93,16 +123,23 @@ class Replay:
         while now_s <= end_s or self.guests:
             self._step(now_s)
             now_s += self.step_s
+            self.progress(min(1.0, now_s / end_s) if end_s else 1.0)
+            if now_s > end_s and all(one.facts.held for one in self.guests.values()):
+                break  # they are held for good: the totals say so
             if now_s > 4 * end_s + 600:
-                break  # somebody is held for good: the totals say so
+                break  # so is somebody who goes on for a moment now and then
         return self.totals
 
     def _step(self, now_s: float) -> None:
         while self._waiting and self._waiting[0][0] <= now_s:
             self._start(self._waiting.pop(0)[1], now_s)
-        self._read(now_s)
+        more = self._read(now_s, self.step_s)
         self._grow(now_s)
         self._hold()
+        while more:
+            more = self._read(now_s, 0.0)
+            self._grow(now_s)
+            self._hold()
         if now_s - self._gave_s >= GIVE_BACK_S:
             self._gave_s = now_s
             self._give_back(now_s)
@@ -121,17 +158,21 @@ class Replay:
         return decide.budget(host, self._facts(), self.settings, burst_bytes=self._burst())
 
     def _start(self, name: str, now_s: float) -> None:
-        shape, own = self.trace.shapes[name], self.settings.guest(name)
+        shape = self.trace.shapes[name]
+        own = self.settings.guest(shape.own_name or name)
+        charged = shape.ram_bytes if shape.ram_charged_bytes is None else shape.ram_charged_bytes
+        weight = own.weight or shape.weight or shape.ram_bytes
         cap = own.cap_bytes if own.cap_bytes is not None else self.settings.cap_bytes
         newcomer = Newcomer(
             name=name,
             ram_bytes=shape.ram_bytes,
-            ram_charged_bytes=shape.ram_bytes,
-            weight=own.weight or shape.ram_bytes,
+            ram_charged_bytes=charged,
+            weight=weight,
             need_bytes=shape.need_bytes,
             boot_floor_bytes=shape.boot_floor_bytes,
             cap_bytes=cap,
             on_short=(own.on_short or self.settings.on_short).value,
+            fixed_overhead=shape.fixed_overhead,
         )
         host = replace(self.host, wall_limit_bytes=self.wall_bytes)
         plan = decide.plan(
@@ -157,8 +198,8 @@ class Replay:
             name=name,
             state=GuestState.RUNNING,
             ram_bytes=shape.ram_bytes,
-            ram_charged_bytes=shape.ram_bytes,
-            weight=newcomer.weight,
+            ram_charged_bytes=charged,
+            weight=weight,
             need_bytes=shape.need_bytes,
             boot_floor_bytes=shape.boot_floor_bytes,
             cap_bytes=cap,
@@ -169,9 +210,11 @@ class Replay:
             overhead_peak_bytes=points[0][1],
             started_s=now_s,
             squeezed=squeezed,
+            fixed_overhead=shape.fixed_overhead,
         )
         window = PeakWindow(self.settings.peak_window_s)
         one = _Running(facts, shape, points, window, [at for at, _ in points], behind_s=now_s - points[0][0])
+        one.at_bytes = points[0][1]
         self.guests[name] = one
 
     def _end(self, name: str, now_s: float) -> None:
@@ -185,19 +228,27 @@ class Replay:
 
     # --- one step of time ------------------------------------------------------------------------------
 
-    def _read(self, now_s: float) -> None:
+    def _read(self, now_s: float, passed_s: float) -> bool:
+        """What each guest uses now; True where somebody is still on the way to where its trace is."""
+        more = False
         for name, one in list(self.guests.items()):
             if one.facts.held:
-                one.behind_s += self.step_s
-                self.totals.held_s += self.step_s
+                one.behind_s += passed_s
+                self.totals.held_s += passed_s
                 continue
             overhead = one.at(now_s)
             if overhead is None:
                 self._end(name, now_s)
                 continue
+            if self.piece_bytes is not None and overhead > one.at_bytes + self.piece_bytes:
+                overhead, more = one.at_bytes + self.piece_bytes, True
+            one.at_bytes = overhead
             one.peaks.add(now_s, overhead, overhead, 0)
             one.lately.append(Point(now_s, overhead))
-            one.facts = replace(one.facts, overhead_bytes=overhead, overhead_peak_bytes=one.peaks.peak_bytes)
+            peak = one.peaks.peak_bytes
+            if (overhead, peak) != (one.facts.overhead_bytes, one.facts.overhead_peak_bytes):
+                one.facts = replace(one.facts, overhead_bytes=overhead, overhead_peak_bytes=peak)
+        return more
 
     def _grow(self, now_s: float) -> None:
         over = [g for g in self._facts() if g.overhead_bytes is not None and g.overhead_bytes > g.grant_bytes]
@@ -211,15 +262,26 @@ class Replay:
         return largest_rise(point for point in one.lately if point.at_s >= now_s - LATELY_S)
 
     def _hold(self) -> None:
+        if all(one.is_quiet() for one in self.guests.values()):
+            self._short = False
+            return
         budget = self._budget()
-        excesses = [Excess(g.name, g.weight, g.grant_bytes, g.overhead_bytes, held=g.held) for g in self._facts()]
+        excesses = [self._excess(guest, budget) for guest in self._facts()]
         left = decide.headroom_left(excesses, budget.headroom_bytes)
         self.totals.lent_peak_bytes = max(self.totals.lent_peak_bytes, budget.headroom_bytes - left)
-        self.totals.walls_hit += left < 0
+        short = left < 0 or any(one.beyond_its_limit() for one in self.guests.values())
+        self.totals.walls_hit += short and not self._short
+        self._short = short
         for action in decide.hold(excesses, budget.headroom_bytes, budget.guard_bytes):
             one = self.guests[action.name]
             one.facts = replace(one.facts, held=isinstance(action, Hold))
             self.totals.held += isinstance(action, Hold)
+
+    def _excess(self, guest: GuestFacts, budget: decide.Budget) -> Excess:
+        at = decide.hold_at_bytes(guest.cap_bytes, guest.grant_bytes, budget.headroom_bytes)
+        return Excess(
+            guest.name, guest.weight, guest.grant_bytes, guest.overhead_bytes, held=guest.held, hold_at_bytes=at
+        )
 
     def _give_back(self, now_s: float) -> None:
         found = decide.give_back(self._facts(), self._budget(), self.settings, now_s, self._since_s)
@@ -247,6 +309,6 @@ class Replay:
             one.gave = one.gave and not rises
 
     def _count(self) -> None:
-        for guest in self._facts():
-            self.totals.idle_byte_s += max(0, guest.grant_bytes - (guest.overhead_bytes or 0)) * self.step_s
+        for one in self.guests.values():
+            self.totals.idle_byte_s += max(0, one.facts.grant_bytes - one.at_bytes) * self.step_s
             self.totals.guest_s += self.step_s

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guestroom.errors import InputError
+from guestroom.guest import Guest
 from guestroom.units import MIB
 
 _FORMAT = 1
@@ -25,6 +26,20 @@ class Shape:
     need_bytes: int
     boot_floor_bytes: int
     burst_bytes: int = 0
+    guest: Guest | None = None
+    """Its description, for sizing it by another policy; None: no more is known than its RAM."""
+    own_name: str | None = None
+    """What it was called, where the trace has several runs of it; None: as in the trace."""
+    ram_charged_bytes: int | None = None
+    """The part of its RAM that memory cgroups are charged; None: all."""
+    weight: int | None = None
+    """As it was recorded; None: its RAM."""
+    fixed_overhead: bool = False
+    """Its need was set by the operator: its grant is that, no more."""
+
+    def described(self) -> Guest:
+        """The guest as far as it is known."""
+        return self.guest if self.guest is not None else Guest(ram_bytes=self.ram_bytes)
 
 
 @dataclass(frozen=True, slots=True)

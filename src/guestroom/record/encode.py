@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
+from collections import abc
 from collections.abc import Hashable, Mapping
 from enum import Enum
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
@@ -22,6 +23,8 @@ from guestroom.facts import GuestRecord
 from guestroom.ports import Figure
 from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit, Unlimited
+
+T = TypeVar("T")
 
 _ACTIONS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Action)}
 
@@ -82,6 +85,12 @@ def numbers_to_json(numbers: Mapping[str, Figure]) -> str:
 def numbers_from_json(text: str) -> dict[str, Figure]:
     """The numbers of an event; raises ``LedgerError``."""
     return _load(text)
+
+
+def restore(value: Any, kind: type[T], where: str) -> T:
+    """``value``, as JSON gave it, as the frozen dataclass ``kind``; raises ``LedgerError`` naming what does not fit."""
+    found: T = _restore(value, kind, where)
+    return found
 
 
 def limit_to_column(limit: Limit | None) -> int | str | None:
@@ -149,8 +158,10 @@ def _restore(value: Any, hint: Any, where: str, given: Mapping[str, Any] | None 
     if get_origin(hint) in (types.UnionType, Union):
         return _restore_one_of(value, get_args(hint), where)
     if get_origin(hint) is tuple and isinstance(value, list):
-        item = get_args(hint)[0]
-        return tuple(_restore(one, item, f"{where}[{i}]") for i, one in enumerate(value))
+        return _restore_tuple(value, get_args(hint), where)
+    if get_origin(hint) is abc.Mapping and isinstance(value, dict):
+        kind = get_args(hint)[1]
+        return {key: _restore(one, kind, f"{where}.{key}") for key, one in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _restore_fields(value, hint, where, given or {})
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -161,6 +172,14 @@ def _restore(value: Any, hint: Any, where: str, given: Mapping[str, Any] | None 
     elif hint in (int, str, bool, types.NoneType) and type(value) is hint:
         return value
     raise LedgerError(f"{where} of the ledger does not hold what it should: {_shown(repr(value))}", hint=_HINT)
+
+
+def _restore_tuple(value: list[Any], hints: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    """A tuple of any length of one kind, or of as many kinds as it has items."""
+    kinds = [hints[0]] * len(value) if hints[-1] is Ellipsis else list(hints)
+    if len(kinds) != len(value):
+        raise LedgerError(f"{where} of the ledger has {len(value)} items, not {len(kinds)}", hint=_HINT)
+    return tuple(_restore(one, kind, f"{where}[{i}]") for i, (one, kind) in enumerate(zip(value, kinds, strict=True)))
 
 
 def _restore_one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:

@@ -127,3 +127,17 @@ SELECT * FROM (
            limit_bytes, grant_bytes, how, kernel_peak_bytes
     FROM readings WHERE guest = :guest AND at_wall_s >= :since_wall_s ORDER BY at_wall_s DESC, number DESC LIMIT :limit
 ) ORDER BY at_wall_s, number;
+
+-- name: every_ended
+-- This and the next three are asked by a reader that may meet an older version: columns that every version has.
+SELECT record, ended_wall_s, reason FROM ended_guests ORDER BY number;
+
+-- name: every_sample
+SELECT guest, at_wall_s, overhead_bytes FROM readings WHERE overhead_bytes IS NOT NULL
+ORDER BY guest, at_wall_s, number;
+
+-- name: every_decision
+SELECT number, at_wall_s, reason, inputs FROM decisions ORDER BY number;
+
+-- name: every_planned_step
+SELECT decision, action FROM steps WHERE planned = 1 ORDER BY decision, position;
