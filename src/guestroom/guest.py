@@ -78,6 +78,8 @@ class Video:
     vga_bytes: int | None = None
     """VGA memory, where given."""
     outputs: int | None = None
+    hostmem_bytes: int | None = None
+    """Window into host memory that virtio-gpu maps its blobs in, where given; what is mapped there comes on demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Guest:
     usb_devices: int = 0
     tpm: bool = False
     balloon: bool = False
+    sounds: int = 0
+    numa_nodes: int = 0
     firmware: str | None = None
     kernel: str | None = None
     initrd: str | None = None

@@ -65,6 +65,8 @@ def _counts(guest: Guest) -> Iterator[str]:
         "shares": guest.shares,
         "USB controllers": guest.usb_controllers,
         "USB devices": guest.usb_devices,
+        "sound cards": guest.sounds,
+        "NUMA nodes": guest.numa_nodes,
     }
     yield from (f"{name}: {count}" for name, count in named.items() if count)
     flags = {
@@ -119,4 +121,6 @@ def _nic(one: Nic) -> str:
 
 def _video(one: Video) -> str:
     memory = None if one.vga_bytes is None else format_bytes(one.vga_bytes)
-    return _words(one.model, memory, None if one.outputs is None else f"{one.outputs} outputs")
+    outputs = None if one.outputs is None else f"{one.outputs} outputs"
+    window = None if one.hostmem_bytes is None else f"window of {format_bytes(one.hostmem_bytes)}"
+    return _words(one.model, memory, outputs, window)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from guestroom.describe.counts import read_counts
 from guestroom.describe.cpus import read_cpus
-from guestroom.describe.devices import read_counts, read_displays, read_nics, read_passthrough, read_videos
+from guestroom.describe.devices import read_displays, read_nics, read_passthrough, read_videos
 from guestroom.describe.disks import read_disks
 from guestroom.describe.machine import X86, accelerator_of, arch_of, tb_bytes_of
 from guestroom.describe.memory import DEFAULT_RAM_BYTES, Memory, locked, on_huge_mount, read_memory
@@ -39,6 +40,8 @@ def guest_from(settings: Settings) -> Guest:
         usb_devices=counts.usb_devices,
         tpm=counts.tpm,
         balloon=counts.balloon,
+        sounds=counts.sounds,
+        numa_nodes=counts.numa_nodes,
         firmware=settings.text("machine", "firmware") or _pflash(disks),
         kernel=settings.text("machine", "kernel"),
         initrd=settings.text("machine", "initrd"),

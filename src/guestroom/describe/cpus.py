@@ -6,6 +6,7 @@ one; without either, both are the product of the topology. Zero counts as not gi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 
@@ -15,6 +16,9 @@ from guestroom.errors import DescribeError
 _LEVELS = ("drawers", "books", "sockets", "dies", "clusters", "modules", "cores", "threads")
 _COMPUTED = ("sockets", "cores", "threads")
 """Levels QEMU fills in when they are left out; the others are then 1."""
+_CPU_DEVICE = re.compile(r"-(?:x86_64|i386|s390x|arm|riscv(?:32|64)|loongarch64?)-cpu\Z|-la464-cpu\Z")
+"""A vCPU plugged on the command line beside those of ``-smp`` (``query-hotpluggable-cpus``), one each; the cores that
+POWER machines plug are several at once and are not counted."""
 MAX_VCPUS = 1 << 16
 """More than any QEMU machine takes (at most 4096 in 2026); beyond it the number is a mistake."""
 
@@ -45,9 +49,9 @@ def read_cpus(settings: Settings) -> Cpus:
             given[key], last = number, value
     if not given and settings.partial:
         return Cpus(None, None)
-    if last is None:
-        return Cpus(1, 1)
-    return _topology(given, last)
+    cpus = Cpus(1, 1) if last is None else _topology(given, last)
+    plugged = sum(_CPU_DEVICE.search(entry.get("driver") or "") is not None for entry in settings.of("device"))
+    return Cpus(min((cpus.vcpus or 0) + plugged, cpus.max_vcpus or 0), cpus.max_vcpus) if plugged else cpus
 
 
 def _latest(settings: Settings, key: str) -> Value | None:

@@ -7,10 +7,10 @@ Without ``-nodefaults`` QEMU adds a network card and a graphics adapter of its o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
 from guestroom.describe.machine import is_pc
-from guestroom.describe.settings import Entry, Settings, Value
+from guestroom.describe.settings import Entry, Settings
 from guestroom.guest import Nic, Passthrough, Video
 from guestroom.units import MIB
 
@@ -19,16 +19,14 @@ _NIC_DRIVERS = re.compile(
 )
 _VIDEO_DRIVERS = re.compile(
     r"(?:VGA|secondary-vga|isa-vga|(?:isa-)?cirrus-vga|vmware-svga|qxl(?:-vga)?|ati-vga|bochs-display|ramfb"
-    r"|virtio-vga(?:-gl|-rutabaga)?|virtio-gpu(?:-gl|-rutabaga)?(?:-pci|-device|-ccw)|vhost-user-(?:vga|gpu(?:-pci)?))\Z"
+    r"|virtio-vga(?:-gl|-rutabaga)?|virtio-gpu(?:-gl|-rutabaga)?(?:-pci|-device|-ccw)?|vhost-user-(?:vga|gpu(?:-pci)?))\Z"
 )
 _NO_DEFAULT_VGA = re.compile(
     r"(?:VGA|isa-vga|(?:isa-)?cirrus-vga|vmware-svga|qxl-vga|virtio-vga(?:-gl)?|ati-vga|vhost-user-vga)\Z"
 )
 """Drivers whose mention switches the default adapter off (``default_list``, softmmu/vl.c)."""
-_USB_CONTROLLERS = re.compile(
-    r"(?:nec-usb-xhci|qemu-xhci|usb-ehci|pci-ohci|sysbus-ohci|ich9-usb-|piix[34]-usb-uhci|vt82c686b-usb-uhci)"
-)
-_NOT_USB_DEVICES = frozenset({"usb-ehci", "usb-bot", "usb-hub", "usb-uas"})
+_VGA_DRIVERS = {"std": "VGA", "cirrus": "cirrus-vga", "vmware": "vmware-svga", "qxl": "qxl-vga", "virtio": "virtio-vga"}
+"""Driver that ``-vga`` means (``vga_interfaces``, softmmu/vl.c): its ``-global`` values count."""
 
 
 def _devices(settings: Settings, *prefixes: str) -> list[Entry]:
@@ -57,9 +55,19 @@ def read_nics(settings: Settings) -> tuple[Nic, ...]:
 
 
 def _nic(identity: str | None, model: str | None, backend: Entry | None, kind: str | None) -> Nic:
-    queues = backend.value("queues") if backend else None
-    vhost = backend is not None and (kind == "vhost-vdpa" or backend.flag("vhost") or backend.flag("vhostforce"))
-    return Nic(identity, model, kind, queues.number() if queues else None, vhost)
+    if backend is None:
+        return Nic(identity, model, kind)
+    vhost = kind == "vhost-vdpa" or any(backend.get(key) for key in ("vhostfd", "vhostfds"))
+    vhost = vhost or backend.flag("vhost") or backend.flag("vhostforce")
+    return Nic(identity, model, kind, _queues(backend), vhost)
+
+
+def _queues(backend: Entry) -> int | None:
+    """Pairs of queues: as said, else one for each file descriptor handed over (``net_init_tap``, net/tap.c)."""
+    if queues := backend.value("queues"):
+        return queues.number()
+    handed = backend.get("fds")
+    return handed.count(":") + 1 if handed else None
 
 
 def _legacy_nics(settings: Settings) -> list[Nic]:
@@ -80,18 +88,28 @@ def read_videos(settings: Settings) -> tuple[Video, ...]:
     chosen = settings.text("vga", "model")
     if chosen is not None:
         model = chosen.partition(",")[0]
-        return (*videos,) if model == "none" else (Video(model), *videos)
+        if model == "none":
+            return tuple(videos)
+        device = Entry("device", {"driver": _VGA_DRIVERS.get(model, model)}, "-vga")
+        return (replace(_video(settings, device), model=model), *videos)
     mentioned = any(_NO_DEFAULT_VGA.match(entry.get("driver") or "") for entry in settings.of("device", "global"))
     if is_pc(settings) and not settings.partial and "nodefaults" not in settings.flags and not mentioned:
         # default_display of PC machines (hw/i386/pc_piix.c, pc_q35.c).
-        videos.insert(0, Video("std"))
+        device = Entry("device", {"driver": "VGA"}, "default graphics")
+        videos.insert(0, replace(_video(settings, device), model="std"))
     return tuple(videos)
 
 
 def _video(settings: Settings, device: Entry) -> Video:
     model = device.get("driver") or ""
     outputs = settings.device_value(device, "max_outputs")
-    return Video(model, _vga_bytes(settings, device, model), outputs.number() if outputs else None)
+    window = settings.device_value(device, "hostmem")
+    return Video(
+        model,
+        _vga_bytes(settings, device, model),
+        outputs.number() if outputs else None,
+        window.size() or None if window else None,
+    )
 
 
 def _vga_bytes(settings: Settings, device: Entry, model: str) -> int | None:
@@ -112,7 +130,7 @@ def _vga_bytes(settings: Settings, device: Entry, model: str) -> int | None:
 
 def read_displays(settings: Settings) -> tuple[str, ...]:
     """Displays asked for: ``vnc``, ``spice``, ``gtk``, ... without ``none``."""
-    kinds = []
+    kinds: list[str] = [name for name in ("sdl", "curses") if name in settings.flags]  # options of older releases
     for entry in settings.of("display", "vnc", "spice"):
         if entry.group != "display":
             text = entry.get("vnc") if entry.group == "vnc" else entry.group
@@ -148,37 +166,3 @@ def _passthrough_kind(device: Entry, driver: str, sysfs: str | None) -> str:
     if any(device.get(key) for key in ("x-igd-opregion", "x-igd-gms", "x-igd-lpc")):
         return "gpu"
     return "vfio-pci" if driver.startswith("vfio-pci") else driver
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What is only counted."""
-
-    iothreads: int
-    shares: int
-    usb_controllers: int
-    usb_devices: int
-    tpm: bool
-    balloon: bool
-
-
-def read_counts(settings: Settings) -> Counts:
-    """Count it."""
-    drivers = [entry.get("driver") or "" for entry in settings.of("device")]
-    board_usb = settings.last("machine", "usb")
-    return Counts(
-        iothreads=sum(entry.get("qom-type") == "iothread" for entry in settings.of("object")),
-        shares=sum(driver.startswith(("vhost-user-fs", "virtio-9p")) for driver in drivers)
-        + len(settings.of("virtfs")),
-        usb_controllers=sum(_USB_CONTROLLERS.match(driver) is not None for driver in drivers)
-        + _on(board_usb, bool(settings.of("usbdevice"))),
-        usb_devices=sum(driver.startswith("usb-") and driver not in _NOT_USB_DEVICES for driver in drivers)
-        + len(settings.of("usbdevice")),
-        tpm=bool(settings.of("tpmdev")) or any(driver.startswith("tpm-") for driver in drivers),
-        balloon=any(driver.startswith("virtio-balloon") for driver in drivers)
-        or (settings.text("balloon", "type") or "none").startswith("virtio"),
-    )
-
-
-def _on(value: Value | None, otherwise: bool) -> int:
-    return int(otherwise if value is None else value.boolean())

@@ -44,6 +44,8 @@ _CACHE_MODES = {
     (False, True): "unsafe",
     (True, True): "unsafe",
 }
+_WRITTEN_THROUGH = {"none": "directsync", "writeback": "writethrough"}
+"""A mode of the back end's cache whose front end has ``write-cache=off``."""
 _CMD_PER_LUN, _VIRTQUEUE_SIZE = 128, 256
 """Defaults of virtio-scsi (hw/scsi/virtio-scsi.c)."""
 _MAX_NODES = 64
@@ -102,6 +104,8 @@ def _front_end(settings: Settings, device: Entry, disk: Disk, adapter: Entry | N
     """Add what the device says about queues, and what kind of medium it is."""
     cdrom = disk.cdrom or device.get("driver") in ("ide-cd", "scsi-cd")
     read_only = disk.read_only or cdrom
+    if device.get("write-cache") is not None and not device.flag("write-cache"):
+        disk = replace(disk, cache=_WRITTEN_THROUGH.get(disk.cache or "", disk.cache))
     queues = _positive(settings.device_value(device, "num-queues", "num_queues", "max_ioqpairs"))
     if disk.interface == "scsi" and adapter is not None:
         queues = _positive(settings.device_value(adapter, "num_queues"))
@@ -132,7 +136,6 @@ def _adapter(disk: Entry, adapters: list[Entry]) -> Entry | None:
 
 def _from_drive(settings: Settings, entry: Entry) -> Disk:
     cdrom = entry.get("media") == "cdrom"
-    l2_cache = entry.value("l2-cache-size")
     # -snapshot puts a writable qcow2 overlay on top of every drive (bdrv_append_temp_snapshot, block.c).
     overlay = entry.flag("snapshot", default="snapshot" in settings.flags)
     return Disk(
@@ -143,7 +146,7 @@ def _from_drive(settings: Settings, entry: Entry) -> Disk:
         aio=entry.get("aio") or entry.get("file.aio"),
         read_only=cdrom or entry.flag("readonly") or entry.flag("read-only"),
         cdrom=cdrom,
-        l2_cache_bytes=None if l2_cache is None else l2_cache.size(),
+        l2_cache_bytes=_l2_cache(entry),
     )
 
 
@@ -168,11 +171,18 @@ def _from_node(root: Entry, nodes: dict[str, Entry]) -> Disk:
         id=root.get("node-name"),
         format=image.get("driver") if image.get("driver") in _FORMATS else "raw",
         file=protocol.get("filename") or protocol.get("path"),
-        cache=_cache_mode(root) or _cache_mode(protocol),
+        cache=next((mode for layer in layers if (mode := _cache_mode(layer))), None),
         aio=protocol.get("aio"),
         read_only=root.flag("read-only"),
-        l2_cache_bytes=value.size() if (value := image.value("l2-cache-size")) else None,
+        l2_cache_bytes=_l2_cache(image),
     )
+
+
+def _l2_cache(image: Entry) -> int | None:
+    """The L2 cache as given; ``cache-size`` is its bound, as it holds the refcount cache too (``read_cache_sizes``,
+    block/qcow2.c)."""
+    given = image.value("l2-cache-size") or image.value("cache-size")
+    return None if given is None else given.size()
 
 
 _FORMATS = frozenset(

@@ -113,6 +113,7 @@ def from_tree(tree: Tree) -> Guest:
         usb_devices=usb_devices,
         tpm=devices.has("tpm") and devices.at("tpm").flag("enabled") is not False,
         balloon=devices.flag("autoattachMemBalloon") is not False,
+        sounds=int(devices.has("sound")),
         firmware="efi" if domain.at("firmware", "bootloader").has("efi") else None,
         kernel=boot.text("kernelPath"),
         initrd=boot.text("initrdPath"),

@@ -19,14 +19,12 @@ from guestroom.describe.libvirt_devices import (
     read_usb,
     read_videos,
 )
+from guestroom.describe.libvirt_memory import Memory, size_of
 from guestroom.describe.qemu_argv import settings_from_argv
 from guestroom.describe.xmltree import Element, parse_xml
-from guestroom.errors import DescribeError, SizeError
-from guestroom.guest import Disk, Guest, MemoryBackend
-from guestroom.units import MIB, Dialect, parse_size
+from guestroom.errors import DescribeError
+from guestroom.guest import Disk, Guest
 
-_MODULE_STEP_BYTES = 2 * MIB
-"""What libvirt rounds a memory module up to at least (``qemuDomainGetMemoryModuleSizeAlignment``)."""
 _KNOWN = frozenset(
     {"name", "uuid", "genid", "title", "description", "metadata", "id", "bootloader", "bootloader_args", "os"}
     | {"memory", "currentMemory", "maxMemory", "memtune", "memoryBacking", "numatune", "vcpu", "vcpus", "cpu"}
@@ -35,8 +33,6 @@ _KNOWN = frozenset(
     | {"perf", "sysinfo", "devices", "commandline", "capabilities", "deprecation", "override", "override-device"}
 )
 _QEMU_TYPES = {"kvm": "kvm", "qemu": "tcg", "hvf": "hvf", "xen": "xen"}
-_STEPS = {"ppc64": 256 * MIB, "ppc64le": 256 * MIB}
-"""What libvirt rounds RAM up to (``qemuDomainGetMemorySizeAlignment``, src/qemu/qemu_domain.c); MiB elsewhere."""
 
 
 def from_libvirt(text: str) -> Guest:
@@ -59,7 +55,7 @@ def from_libvirt(text: str) -> Guest:
 
 def _domain(root: Element) -> Guest:
     devices = root.first("devices") or Element("devices", {}, root.line)
-    memory = _Memory(root, devices)
+    memory = Memory(root, devices)
     vcpus, max_vcpus = _cpus(root)
     usb_controllers, usb_devices = read_usb(root, devices)
     machine = root.first("os", "type")
@@ -76,7 +72,7 @@ def _domain(root: Element) -> Guest:
         tb_bytes=_tb_bytes(root),
         disks=disks,
         nics=read_nics(devices),
-        videos=read_videos(devices),
+        videos=read_videos(devices, machine.get("arch") if machine is not None else None),
         displays=read_displays(devices),
         memory_backends=memory.backends,
         passthrough=read_passthrough(devices),
@@ -86,11 +82,13 @@ def _domain(root: Element) -> Guest:
         usb_devices=usb_devices,
         tpm=any(one.get("model") != "spapr-tpm-proxy" for one in devices.all("tpm")),
         balloon=_balloon(root, devices),
+        sounds=sum(one.get("model") not in (None, "pcspk") for one in devices.all("sound")),
+        numa_nodes=sum(1 for _ in (root.first("cpu", "numa") or Element("", {}, 0)).all("cell")),
         firmware=_text(root, "os", "loader"),
         kernel=_text(root, "os", "kernel"),
         initrd=_text(root, "os", "initrd"),
         mem_lock=root.first("memoryBacking", "locked") is not None,
-        hugepages=root.first("memoryBacking", "hugepages") is not None,
+        hugepages=memory.huge,
         source="libvirt",
         unknown=tuple(dict.fromkeys(f"<{child.name}>" for child in root.children if child.name not in _KNOWN)),
     )
@@ -101,115 +99,16 @@ def _flash(root: Element) -> tuple[Disk, ...]:
     os = root.first("os") or Element("os", {}, root.line)
     loader, nvram = os.first("loader"), os.first("nvram")
     efi = os.get("firmware") == "efi"
-    flash = efi or (loader is not None and (loader.get("type") == "pflash" or loader.get("readonly") == "no"))
-    if not flash:
+    named = loader is not None and (loader.get("type") == "pflash" or loader.get("readonly") == "no")
+    if not efi and not named:
         return ()
-    code = Disk(id="pflash0", file=_text(os, "loader"), interface="pflash", format="raw", read_only=True)
+    writable = not efi and loader is not None and loader.get("readonly") != "yes"
+    code = Disk(id="pflash0", file=_text(os, "loader"), interface="pflash", format="raw", read_only=not writable)
     stateless = loader is not None and loader.get("stateless") == "yes"
     variables = nvram is not None or efi
     if stateless or not variables:
         return (code,)
     return code, Disk(id="pflash1", file=_text(os, "nvram"), interface="pflash", format="raw")
-
-
-class _Memory:
-    """RAM as libvirt counts it: ``<memory>`` has the DIMMs in it, QEMU's ``-m`` has not."""
-
-    def __init__(self, root: Element, devices: Element) -> None:
-        plugged = [one for one in devices.all("memory") if one.get("model") in ("dimm", "virtio-mem", "nvdimm")]
-        step = _step_bytes(root)
-        sizes = {kind: _module_bytes(plugged, kind, step) for kind in ("dimm", "virtio-mem", "nvdimm")}
-        pool = sizes["virtio-mem"]
-        given = _size(root.first("memory"))
-        maximum = _size(root.first("maxMemory"))
-        cells = [_cell_bytes(cell) for cell in (root.first("cpu", "numa") or Element("", {}, 0)).all("cell")]
-        base: int | None
-        if cells:
-            base = sum(cells)
-        elif given is None:
-            base = None
-        else:
-            inside = sum(_size(one.first("target", "size")) or 0 for one in plugged if one.get("model") != "nvdimm")
-            base = max(0, given - inside) if maximum is not None else given
-        if base is not None:
-            base = sum(-(-size // step) * step for size in cells) if cells else -(-base // step) * step
-        self.boot_bytes = None if base is None else base + sizes["dimm"] + sizes["nvdimm"]
-        self.promised_bytes = (
-            None if self.boot_bytes is None else max(self.boot_bytes, maximum or 0, self.boot_bytes + pool)
-        )
-        self.backends = (*_node_backends(root, cells), *(_plugged_backend(i, one) for i, one in enumerate(plugged)))
-
-
-def _node_backends(root: Element, cells: Sequence[int]) -> tuple[MemoryBackend, ...]:
-    kind, share, huge = _backing(root)
-    if not cells and kind == "ram" and not huge:
-        return ()
-    sizes = cells or [_size(root.first("memory")) or 0]
-    return tuple(
-        MemoryBackend(
-            id=f"ram-node{number}",
-            kind=kind,
-            size_bytes=size or None,
-            backs_ram=True,
-            share=share,
-            hugetlb=huge,
-        )
-        for number, size in enumerate(sizes)
-    )
-
-
-def _backing(root: Element) -> tuple[str, bool, bool]:
-    """Kind of backend, shared, in huge pages."""
-    huge = root.first("memoryBacking", "hugepages") is not None
-    source = root.first("memoryBacking", "source")
-    kind = source.get("type") if source is not None else None
-    access = root.first("memoryBacking", "access")
-    share = access is not None and access.get("mode") == "shared"
-    name = {"file": "file", "memfd": "memfd", "anonymous": "ram"}.get(kind or "", "file" if huge else "ram")
-    return name, share or (name == "memfd" and access is None), huge
-
-
-def _plugged_backend(number: int, device: Element) -> MemoryBackend:
-    return MemoryBackend(
-        id=f"mem{device.get('model')}{number}",
-        kind="file" if device.first("source", "path") is not None else "ram",
-        size_bytes=_size(device.first("target", "size")),
-        backs_ram=True,
-        path=_text(device, "source", "path"),
-        hugetlb=device.first("source", "pagesize") is not None or None,
-    )
-
-
-def _step_bytes(root: Element) -> int:
-    machine = root.first("os", "type")
-    return _STEPS.get((machine.get("arch") if machine is not None else None) or "", MIB)
-
-
-def _module_bytes(plugged: Sequence[Element], kind: str, step: int) -> int:
-    """Bytes of all modules of a kind, each rounded up as libvirt does."""
-    step = max(step, _MODULE_STEP_BYTES)
-    sizes = (_size(one.first("target", "size")) or 0 for one in plugged if one.get("model") == kind)
-    return sum(-(-size // step) * step for size in sizes)
-
-
-def _cell_bytes(cell: Element) -> int:
-    text = cell.get("memory")
-    if text is None:
-        raise DescribeError("a NUMA cell has no memory", where=f"line {cell.line}", hint="add memory='KiB'")
-    return _bytes(text, cell.get("unit"), cell.line)
-
-
-def _size(element: Element | None) -> int | None:
-    """Bytes of an element with a ``unit`` (KiB without one); None where it is missing."""
-    return None if element is None else _bytes(element.text, element.get("unit"), element.line)
-
-
-def _bytes(text: str, unit: str | None, line: int) -> int:
-    number = text.strip()
-    try:
-        return parse_size(f"{number} {unit}" if unit else number, Dialect.LIBVIRT)
-    except SizeError as error:
-        raise DescribeError(str(error), where=f"line {line}") from error
 
 
 def _cpus(root: Element) -> tuple[int | None, int | None]:
@@ -241,7 +140,7 @@ def _iothreads(root: Element) -> int:
 
 def _tb_bytes(root: Element) -> int | None:
     """``<features><tcg><tb-cache>``."""
-    return _size(root.first("features", "tcg", "tb-cache"))
+    return size_of(root.first("features", "tcg", "tb-cache"))
 
 
 def _balloon(root: Element, devices: Element) -> bool:
@@ -282,6 +181,8 @@ def _with_commandline(guest: Guest, argv: Sequence[str]) -> Guest:
         usb_devices=guest.usb_devices + extra.usb_devices,
         tpm=guest.tpm or extra.tpm,
         balloon=guest.balloon or extra.balloon,
+        sounds=guest.sounds + extra.sounds,
+        numa_nodes=guest.numa_nodes + extra.numa_nodes,
         tb_bytes=extra.tb_bytes or guest.tb_bytes,
         unknown=(*guest.unknown, *extra.unknown),
     )

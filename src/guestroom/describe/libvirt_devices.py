@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from guestroom.describe.xmltree import Element
 from guestroom.errors import DescribeError
 from guestroom.guest import Disk, Nic, Passthrough, Video
@@ -22,14 +25,41 @@ _NETWORKS = {
     "mcast": "socket",
     "udp": "socket",
 }
-_VHOST = frozenset({"tap", "vhost-vdpa"})
+_VGA_KIB = {"vga": 16 * 1024, "vmvga": 16 * 1024, "bochs": 16 * 1024}
+_QXL_KIB = 64 * 1024
+"""Video memory where none is given (``virDomainVideoDefaultRAM``, src/conf/domain_conf.c): QXL has it twice, RAM and
+VRAM. Cirrus is never told its size."""
+_MOST_IN_FLIGHT = 256
+"""``virtqueue_size`` of virtio-scsi (hw/scsi/virtio-scsi.c): no LUN can have more in flight."""
 
 
 def read_disks(devices: Element) -> tuple[Disk, ...]:
     """Disks with their back ends, SCSI devices of the host too; a drive without a medium holds nothing and is none."""
-    disks = [_disk(element) for element in devices.all("disk") if not _is_empty(element)]
-    scsi = [Disk(interface="scsi") for one in devices.all("hostdev") if one.get("type") in ("scsi", "scsi_host")]
-    return (*disks, *scsi)
+    adapters = {
+        one.get("index") or "0": driver
+        for one in devices.all("controller")
+        if one.get("type") == "scsi" and (driver := one.first("driver")) is not None
+    }
+    disks = [_disk(element, adapters) for element in devices.all("disk") if not _is_empty(element)]
+    scsi = [
+        _on_adapter(Disk(interface="scsi", format="raw", read_only=one.first("readonly") is not None), one, adapters)
+        for one in devices.all("hostdev")
+        if one.get("type") == "scsi"
+    ]
+    vhost = [Disk(interface="vhost-scsi") for one in devices.all("hostdev") if one.get("type") == "scsi_host"]
+    return (*disks, *scsi, *vhost)
+
+
+def _on_adapter(disk: Disk, element: Element, adapters: Mapping[str, Element]) -> Disk:
+    """A SCSI disk with the queues of the controller it sits on."""
+    address = element.first("address")
+    adapter = adapters.get((address.get("controller") if address is not None else None) or "0")
+    if disk.interface != "scsi" or adapter is None:
+        return disk
+    share = _number(adapter, "cmd_per_lun")
+    return replace(
+        disk, queues=_number(adapter, "queues"), queue_size=None if share is None else min(share, _MOST_IN_FLIGHT)
+    )
 
 
 def _is_empty(element: Element) -> bool:
@@ -38,24 +68,22 @@ def _is_empty(element: Element) -> bool:
     return removable and (source is None or not (source.attributes or source.children))
 
 
-def _disk(element: Element) -> Disk:
+def _disk(element: Element, adapters: Mapping[str, Element]) -> Disk:
     driver = element.first("driver") or Element("driver", {}, element.line)
     target = element.first("target")
     bus = target.get("bus") if target is not None else None
     source = element.first("source")
-    device = element.get("device") or "disk"
-    cdrom = device == "cdrom"
-    kind = element.get("type")
-    format_ = driver.get("type")
-    if format_ is None and source is not None and kind not in ("volume", "vhostuser"):
-        format_ = "raw"  # libvirt never lets QEMU probe (virStorageSource, security)
+    cdrom = element.get("device") == "cdrom"
     cache = driver.first("metadata_cache", "max_size")
-    return Disk(
+    mode = driver.get("cache") if driver.get("cache") != "default" else None
+    if mode is None and element.first("shareable") is not None:
+        mode = "none"  # qemuDomainPrepareDiskSource: a disk that others write to is not cached
+    disk = Disk(
         id=target.get("dev") if target is not None else None,
-        format=format_,
+        format=_format(element, driver, source),
         file=_source(source),
-        interface=_BUSES.get(bus or "", bus),
-        cache=driver.get("cache") if driver.get("cache") != "default" else None,
+        interface="vhost-user-blk" if element.get("type") == "vhostuser" else _BUSES.get(bus or "", bus),
+        cache=mode,
         aio=driver.get("io"),
         read_only=cdrom or element.first("readonly") is not None,
         cdrom=cdrom,
@@ -63,6 +91,25 @@ def _disk(element: Element) -> Disk:
         queue_size=_number(driver, "queue_size"),
         l2_cache_bytes=_plain(cache),
     )
+    return _on_adapter(disk, element, adapters)
+
+
+def _format(element: Element, driver: Element, source: Element | None) -> str | None:
+    """Format of the image; None where the back end is another process, or a pool that only libvirt knows."""
+    kind = element.get("type")
+    if kind == "vhostuser":
+        return None
+    named = driver.get("type")
+    if named is None and source is not None and kind != "volume":
+        named = "raw"  # libvirt never lets QEMU probe (virStorageSource, security)
+    if named == "fat":
+        return "raw"  # a folder shown as a disk (vvfat)
+    encryption = element.first("source", "encryption") or element.first("encryption")
+    if encryption is not None and encryption.get("engine") == "librbd":
+        return named  # decrypted by the storage's own library
+    if named == "raw" and encryption is not None and encryption.get("format") == "luks":
+        return "luks"
+    return named
 
 
 def _source(source: Element | None) -> str | None:
@@ -107,7 +154,7 @@ def _nic(element: Element) -> Nic:
     name = model.get("type") if model is not None else None
     virtio = name is not None and name.startswith("virtio")
     # vhost is used for virtio cards on taps unless the driver says otherwise (qemuInterfaceOpenVhostNet).
-    vhost = backend in _VHOST and virtio and driver.get("name") != "qemu"
+    vhost = backend == "vhost-vdpa" or (backend == "tap" and virtio and driver.get("name") != "qemu")
     return Nic(
         id=target.get("dev") if target is not None else None,
         model=name,
@@ -117,12 +164,19 @@ def _nic(element: Element) -> Nic:
     )
 
 
-def read_videos(devices: Element) -> tuple[Video, ...]:
+def read_videos(devices: Element, arch: str | None) -> tuple[Video, ...]:
     """Graphics adapters; ``none`` is none. Where graphics are asked for and no adapter, libvirt adds one."""
     videos = [video for element in devices.all("video") if (video := _video(element)) is not None]
     if not videos and devices.first("video") is None and devices.first("graphics") is not None:
-        videos.append(Video("cirrus"))
+        videos.append(_default_video(arch))
     return tuple(videos)
+
+
+def _default_video(arch: str | None) -> Video:
+    """``qemuDomainDefaultVideoDevice``: VGA on POWER, virtio where a board is virtual, else Cirrus."""
+    if arch in ("ppc64", "ppc64le"):
+        return Video("vga", _VGA_KIB["vga"] * KIB)
+    return Video("virtio" if arch in ("aarch64", "armv7l", "riscv64", "riscv32", "s390x") else "cirrus")
 
 
 def _video(element: Element) -> Video | None:
@@ -130,15 +184,24 @@ def _video(element: Element) -> Video | None:
     kind = model.get("type") if model is not None else None
     if model is None or kind == "none":
         return None
-    names = {"ram": 0, "vram": 0, "vgamem": 0}
-    sizes = {name: (_number(model, name) or 0) * KIB for name in names}
-    vga = sizes["ram"] + sizes["vram"] if kind == "qxl" else sizes["vgamem"] or sizes["vram"]
-    return Video(kind or "unknown", vga or None, _number(model, "heads"))
+    given = {name: _number(model, name) for name in ("ram", "vram", "vgamem")}
+    if kind == "qxl":
+        kib = (given["ram"] or _QXL_KIB) + (given["vram"] or _QXL_KIB)
+    else:
+        kib = given["vgamem"] or given["vram"] or _VGA_KIB.get(kind or "", 0)
+    return Video(kind or "unknown", kib * KIB or None, _number(model, "heads"))
 
 
 def read_displays(devices: Element) -> tuple[str, ...]:
     """Displays: ``vnc``, ``spice``, ``sdl``, ..."""
-    return tuple(dict.fromkeys(kind for one in devices.all("graphics") if (kind := one.get("type")) is not None))
+    shown = (one for one in devices.all("graphics") if not _is_silent(one))
+    return tuple(dict.fromkeys(kind for one in shown if (kind := one.get("type")) is not None))
+
+
+def _is_silent(element: Element) -> bool:
+    """VNC that listens nowhere: libvirt says ``-vnc none``."""
+    listen = element.first("listen")
+    return element.get("type") == "vnc" and listen is not None and listen.get("type") == "none"
 
 
 def read_passthrough(devices: Element) -> tuple[Passthrough, ...]:

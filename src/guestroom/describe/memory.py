@@ -8,6 +8,7 @@ All of it was compared with QEMU 7.2's own answers (tests/integration/test_descr
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ _PREFIX = "memory-backend-"
 _PLUGGED_DRIVERS = frozenset({"pc-dimm", "nvdimm"})
 _POOL_DRIVERS = frozenset({"virtio-mem", "virtio-mem-pci"})
 _OTHER_DRIVERS = frozenset({"virtio-pmem", "virtio-pmem-pci"})
-_HUGE_MOUNT = "/dev/hugepages"
-"""Where systemd mounts hugetlbfs (dev-hugepages.mount)."""
+_HUGE_MOUNT = re.compile(r"/(?:dev/hugepages(?:[0-9]+[KMG])?|run/hugepages/kvm)(?:/.*)?\Z", re.DOTALL)
+"""Where systemd (dev-hugepages.mount), libvirt's guide (one mount for each size) and Proxmox mount hugetlbfs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,8 @@ def _hugetlb(kind: str, entry: Entry, path: str | None) -> bool | None:
 
 
 def on_huge_mount(path: str | None) -> bool:
-    """True for paths under systemd's own hugetlbfs mount."""
-    return path is not None and (path == _HUGE_MOUNT or path.startswith(f"{_HUGE_MOUNT}/"))
+    """True for paths under a mount of hugetlbfs that is known by its name."""
+    return path is not None and _HUGE_MOUNT.match(path) is not None
 
 
 def _strip_path(identity: str | None) -> str | None:

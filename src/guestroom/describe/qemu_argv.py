@@ -21,6 +21,7 @@ ReadFile = Callable[[str], str]
 _LISTS: dict[str, tuple[str, str | None]] = {
     "M": ("machine", "type"),
     "accel": ("accel", "accel"),
+    "audio": ("audio", "driver"),
     "blockdev": ("blockdev", "driver"),
     "chardev": ("chardev", "backend"),
     "device": ("device", "driver"),
@@ -60,6 +61,7 @@ _SINGLE: dict[str, tuple[str, str]] = {
     "qmp": ("monitor", "device"),
     "qmp-pretty": ("monitor", "device"),
     "serial": ("serial", "device"),
+    "soundhw": ("soundhw", "cards"),
     "tb-size": ("accel", "tb-size"),
     "usbdevice": ("usbdevice", "name"),
     "vga": ("vga", "model"),

@@ -50,3 +50,11 @@ def test_impossible_topologies_are_refused(text: str) -> None:
     with pytest.raises(DescribeError) as caught:
         from_qemu_argv(["-S", *text.split()])
     assert (caught.value.where or "").startswith("argument 2: '-smp")
+
+
+def test_cpus_plugged_on_the_command_line_count_up_to_maxcpus() -> None:
+    """One each; POWER's cores are several at once and are left out."""
+    plugged = ["-device", "host-x86_64-cpu,socket-id=1", "-device", "qemu64-x86_64-cpu,socket-id=2"]
+    assert from_qemu_argv(["-smp", "1,maxcpus=4", *plugged]).vcpus == 3
+    assert from_qemu_argv(["-smp", "1,maxcpus=2", *plugged]).vcpus == 2
+    assert from_qemu_argv(["-smp", "1,maxcpus=4", "-device", "host-spapr-cpu-core,core-id=1"]).vcpus == 1

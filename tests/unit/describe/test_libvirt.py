@@ -194,3 +194,101 @@ def test_a_large_domain_is_fast_enough_to_size_thousands() -> None:
         assert len(guest(disk * count).disks) == count
         took[count].append(perf_counter() - began_s)
     assert min(took[1000]) < 40 * min(took[100])
+
+
+def devices_of(inside: str, arch: str = "x86_64") -> Guest:
+    """A domain with these devices."""
+    os = f"<os><type arch='{arch}'>hvm</type></os>"
+    return from_libvirt(f"<domain type='kvm'><memory>1048576</memory>{os}<devices>{inside}</devices></domain>")
+
+
+@pytest.mark.parametrize(
+    ("disk", "seen"),
+    [
+        ("<source file='/a'/>", ("raw", None, "virtio-blk")),
+        ("<driver type='qcow2'/><source file='/a'/><shareable/>", ("qcow2", "none", "virtio-blk")),
+        ("<driver type='raw'/><source file='/a'><encryption format='luks'/></source>", ("luks", None, "virtio-blk")),
+        (
+            "<driver type='raw'/><source><encryption format='luks' engine='librbd'/></source>",
+            ("raw", None, "virtio-blk"),
+        ),
+        ("<driver type='fat' cache='default'/><source dir='/d'/>", ("raw", None, "virtio-blk")),
+    ],
+)
+def test_a_disks_format_and_cache_are_those_qemu_is_given(disk: str, seen: tuple[str, str | None, str]) -> None:
+    """QEMU decrypts a raw image in LUKS unless the storage does; a shared disk is not cached; a folder is raw."""
+    (found,) = devices_of(f"<disk type='file'>{disk}<target dev='vda' bus='virtio'/></disk>").disks
+    assert (found.format, found.cache, found.interface) == seen
+
+
+def test_a_vhost_user_disk_has_no_format_of_its_own() -> None:
+    """Its back end is another process."""
+    inside = "<driver type='raw' queues='4'/><source type='unix' path='/s'/><target dev='vda' bus='virtio'/>"
+    (found,) = devices_of(f"<disk type='vhostuser'>{inside}</disk>").disks
+    assert (found.format, found.interface, found.queues) == (None, "vhost-user-blk", 4)
+
+
+def test_scsi_disks_have_the_queues_of_their_controller() -> None:
+    """By the address's controller, 0 where none is said; host devices on SCSI are raw disks and may be read-only."""
+    found = devices_of(
+        "<disk type='file'><source file='/a'/><target dev='sda' bus='scsi'/></disk>"
+        "<disk type='file'><source file='/b'/><target dev='sdb' bus='scsi'/><address controller='1'/></disk>"
+        "<hostdev type='scsi'><readonly/><address controller='1'/></hostdev>"
+        "<controller type='scsi' index='0'><driver queues='8' cmd_per_lun='50'/></controller>"
+        "<controller type='scsi' index='1'><driver cmd_per_lun='900'/></controller>"
+    )
+    assert [(one.queues, one.queue_size) for one in found.disks] == [(8, 50), (None, 256), (None, 256)]
+    assert (found.disks[2].format, found.disks[2].read_only) == ("raw", True)
+
+
+@pytest.mark.parametrize(
+    ("inside", "arch", "seen"),
+    [
+        ("<video><model type='qxl'/></video>", "x86_64", ("qxl", 128 * MIB)),
+        ("<video><model type='qxl' vram='32768'/></video>", "x86_64", ("qxl", 96 * MIB)),
+        ("<video><model type='vga'/></video>", "x86_64", ("vga", 16 * MIB)),
+        ("<video><model type='virtio'/></video>", "x86_64", ("virtio", None)),
+        ("<graphics type='vnc'/>", "x86_64", ("cirrus", None)),
+        ("<graphics type='vnc'/>", "ppc64le", ("vga", 16 * MIB)),
+        ("<graphics type='vnc'/>", "aarch64", ("virtio", None)),
+    ],
+)
+def test_video_memory_that_is_not_said_is_libvirts_default(
+    inside: str, arch: str, seen: tuple[str, int | None]
+) -> None:
+    """QXL has RAM and VRAM of 64 MiB each, VGA 16 MiB; which adapter graphics bring depends on the architecture."""
+    (found,) = devices_of(inside, arch).videos
+    assert (found.model, found.vga_bytes) == seen
+
+
+def test_vnc_that_listens_nowhere_is_no_display() -> None:
+    """libvirt says ``-vnc none`` for it."""
+    found = devices_of("<graphics type='vnc'><listen type='none'/></graphics><graphics type='spice'/>")
+    assert found.displays == ("spice",)
+
+
+def test_vdpa_is_vhost_whatever_its_model() -> None:
+    """The device's queues are in the kernel."""
+    (found,) = devices_of(
+        "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/><driver queues='2'/></interface>"
+    ).nics
+    assert (found.backend, found.vhost, found.queues) == ("vhost-vdpa", True, 2)
+
+
+def test_sound_cards_are_counted_without_the_pc_speaker() -> None:
+    """``pcspk`` is part of the board."""
+    assert devices_of("<sound model='ich9'/><sound model='pcspk'/><sound model='usb'/>").sounds == 2
+
+
+@pytest.mark.parametrize(
+    ("loader", "read_only"),
+    [
+        ("<loader readonly='yes' type='pflash'>/c.fd</loader>", True),
+        ("<loader type='pflash'>/c.fd</loader>", False),
+        ("<loader readonly='no'>/c.fd</loader>", False),
+    ],
+)
+def test_firmware_is_read_only_where_it_says_so(loader: str, read_only: bool) -> None:
+    """A flash image without ``readonly`` is written to."""
+    found = from_libvirt(f"<domain><memory>1</memory><os>{loader}</os></domain>")
+    assert [disk.read_only for disk in found.disks] == [read_only]

@@ -143,3 +143,20 @@ def test_memory_is_not_counted_twice(text: str) -> None:
     """One id for two objects, or one object in two places, is refused as QEMU refuses it."""
     with pytest.raises(DescribeError):
         described(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "huge"),
+    [
+        ("/dev/hugepages", True),
+        ("/dev/hugepages/libvirt/qemu/1-web", True),
+        ("/dev/hugepages1G/libvirt", True),
+        ("/run/hugepages/kvm/2048kB", True),
+        ("/dev/hugepagesX", False),
+        ("/dev/shm", False),
+        ("/srv/dev/hugepages", False),
+    ],
+)
+def test_mounts_of_huge_pages_are_known_by_their_names(path: str, huge: bool) -> None:
+    """systemd's, libvirt's one for each size, and Proxmox's; any other path may be one, which only the host knows."""
+    assert from_qemu_argv(["-m", "1G", "-mem-path", path]).hugepages is huge
