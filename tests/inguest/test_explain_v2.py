@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from tests.inguest.test_agent_v2 import RAM_MIB, SETTINGS, Bare, alive, hosted, run, running, until
+from tests.integration.halves import HALVES, halves_are_named
 
 from guestroom.cli.explain import Looked, look
 from guestroom.kernelfs import KernelFiles
 from guestroom.lab.image import GuestImage
-from guestroom.observe.charges import read_charge
 from guestroom.observe.hierarchy import mount_root
 from guestroom.units import MIB, format_bytes
 
@@ -102,20 +102,6 @@ def test_a_bare_qemu_is_explained_where_it_is() -> None:
             home.rmdir()
 
 
-HALVES = """
-import mmap, sys
-size, huge = 32 << 20, 2 << 20
-place = mmap.mmap(-1, size + huge, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-place.madvise(mmap.MADV_HUGEPAGE)
-for at in range(0, size, 4096):
-    place[at] = 1
-for at in range(0, size, huge):
-    place.madvise(mmap.MADV_DONTNEED, at, huge // 2)
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.timeout(120)
 def test_unmapped_halves_of_huge_pages_are_named() -> None:
     """Half of each huge page is given back: the kernel charges for it still, and the reading says how much that is."""
@@ -125,14 +111,7 @@ def test_unmapped_halves_of_huge_pages_are_named() -> None:
     argv = ["sh", "-c", f'echo $$ >{home}/cgroup.procs && exec "$@"', "sh", sys.executable, "-c", HALVES]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        charge = read_charge(KernelFiles(), str(home), 2)
-        print(f"\n{charge}")
-        named = charge.anon_bytes + charge.shmem_bytes + charge.file_bytes + charge.kernel_bytes
-        assert charge.split_due_bytes is not None
-        assert charge.split_due_bytes > 8 * MIB
-        assert abs(charge.usage_bytes - named - charge.split_due_bytes) < 2 * MIB
+        halves_are_named(process, str(home), 2)
     finally:
         process.kill()
         process.communicate()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.conftest import MakeHost
+from tests.integration.halves import HALVES, halves_are_named
 from tests.integration.test_growth import overlay
 
+from guestroom.kernelfs import KernelFiles
 from guestroom.lab.host import Host
 from guestroom.lab.image import GuestImage
 from guestroom.lab.vm import Vm
+from guestroom.observe.hierarchy import find_layout
 from guestroom.units import MIB
 
 pytestmark = pytest.mark.integration
@@ -107,3 +112,20 @@ def test_any_qemu_is_explained_by_its_pid(image: GuestImage, tmp_path: Path) -> 
     finally:
         process.kill()
         process.wait()
+
+
+def test_unmapped_halves_of_huge_pages_are_named() -> None:
+    """Half of each huge page is given back: the kernel charges for it still, and the reading says how much that is."""
+    files = KernelFiles()
+    home = find_layout(files, f"halves-{os.getpid()}").memory
+    files.mkdir(home)
+    argv = ["sh", "-c", f'echo $$ >"{home}/cgroup.procs" && exec "$@"', "sh", sys.executable, "-c", HALVES]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        halves_are_named(process, home, 1)
+    finally:
+        process.kill()
+        process.communicate()
+        while Path(f"{home}/cgroup.procs").read_text():
+            time.sleep(0.02)
+        files.rmdir(home)
