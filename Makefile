@@ -2,7 +2,7 @@
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-inguest lint format bench study lock clean
+.PHONY: help setup run test test-unit test-inguest lint format bench study fit lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +36,9 @@ bench: setup ## benchmarks, each with its baseline in the same run, and their re
 study: setup ## measure 95 guests and report what each thing costs (study/report.md), half an hour; QUICK=1: ten, two minutes
 	@.venv/bin/guestroom study run --matrix $(if $(filter 1,$(QUICK)),quick,full) --out study
 	@.venv/bin/guestroom study report study/runs.jsonl
+
+fit: setup ## fit the policy `measured` to docs/study/runs.jsonl.gz and renew the pages that show it
+	@$(VENV_PYTHON) -m tools.refit
 
 lock: setup ## renew requirements/dev.txt (needs uv)
 	@tools/lock.sh

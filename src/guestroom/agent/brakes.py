@@ -18,10 +18,10 @@ from guestroom.agent.tasks import Tasks
 from guestroom.config import Brake
 from guestroom.decide.brake import THROTTLE_IOPS, WORTH_BYTES, BrakeOff, BrakeOn, Braking, Ease, Flow, brake, trim
 from guestroom.decide.trend import Point, largest_rise
-from guestroom.describe.burst import CLUSTER_BYTES
 from guestroom.errors import GuestroomError, LedgerError, VanishedError
 from guestroom.facts import BrakeMark, GuestState
 from guestroom.ports import Monitor
+from guestroom.queues import CLUSTER_BYTES
 from guestroom.units import MIB, format_bytes
 
 LOOK_S = 0.05

@@ -12,6 +12,7 @@ import click
 
 from guestroom.cli.output import emit_json, emit_text, json_option
 from guestroom.cli.say import note
+from guestroom.cli.study_fit import fit_
 from guestroom.errors import InputError
 from guestroom.lab.study import dataset, report, runner
 from guestroom.lab.study.matrix import Configuration, read_matrix
@@ -72,6 +73,9 @@ def report_(runs: Path, out: Path | None, as_json: bool) -> None:
         emit_json({"runs": len(found), "written": written})
     else:
         emit_text(f"{len(found)} runs: {', '.join(written)}")
+
+
+study.add_command(fit_)
 
 
 def _end(number: int, _: object) -> None:

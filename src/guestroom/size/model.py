@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from guestroom.size.promise import Promise
 from guestroom.units import MIB
 
 BARE_QEMU_BYTES = 71 * MIB
@@ -33,6 +34,8 @@ class Sizing:
 
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
+    promise: Promise | None = None
+    """None for formulas, which promise nothing. With one, the sum was measured: being small is no reason to warn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,5 @@ class Estimate:
     """Guest RAM + overhead: what the guest's limit would be."""
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
+    promise: Promise | None = None
+    """None for policies that promise nothing."""

@@ -7,6 +7,7 @@ A policy is a function ``(guest, ram_bytes) -> Sizing`` with ``@policy("name")``
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from guestroom.errors import InputError
 from guestroom.guest import Guest
@@ -16,7 +17,13 @@ from guestroom.units import MAX_JSON_INT, format_bytes
 Policy = Callable[[Guest, int], Sizing]
 """``(guest, ram_bytes)`` to its terms; ``ram_bytes`` is the guest's RAM, known and positive."""
 
-_POLICIES: dict[str, Policy] = {}
+PromisingPolicy = Callable[[Guest, int, float], Sizing]
+"""``(guest, ram_bytes, coverage)``: one that can be asked for a share of guests it is to be enough for."""
+
+DEFAULT_COVERAGE = 0.95
+
+_POLICIES: dict[str, Policy | PromisingPolicy] = {}
+_PROMISING: set[str] = set()
 
 
 def policy(name: str) -> Callable[[Policy], Policy]:
@@ -26,6 +33,17 @@ def policy(name: str) -> Callable[[Policy], Policy]:
         if name in _POLICIES:
             raise ValueError(f"two sizing policies are called {name!r}")
         _POLICIES[name] = function
+        return function
+
+    return register
+
+
+def promising_policy(name: str) -> Callable[[PromisingPolicy], PromisingPolicy]:
+    """Decorator as ``policy``, for a policy that takes the coverage it is to promise."""
+
+    def register(function: PromisingPolicy) -> PromisingPolicy:
+        policy(name)(cast(Policy, function))
+        _PROMISING.add(name)
         return function
 
     return register
@@ -61,15 +79,24 @@ def ram_of(guest: Guest) -> int:
     return guest.ram_bytes
 
 
-def estimate(guest: Guest, policy: str) -> Estimate:
+def estimate(guest: Guest, policy: str, *, coverage: float = DEFAULT_COVERAGE) -> Estimate:
     """Overhead of ``guest`` by ``policy``, in parts that sum exactly; terms that come to 0 bytes are left out.
 
+    ``coverage`` is the share of guests it is to be enough for, above 0 and below 1: policies that promise nothing (all
+    peers' formulas) don't look at it.
+
     Raises ``InputError`` for an unknown policy (listing the known ones), for a guest whose RAM is not known,
-    and for a result that is not below 2^53 bytes. Warnings say what was assumed, and when the result is less than
-    a bare QEMU was seen to use.
+    for a coverage nobody can promise, and for a result that is not below 2^53 bytes. Warnings say what was assumed,
+    and when a formula gives less than a bare QEMU was seen to use.
     """
     ram_bytes = ram_of(guest)
-    sizing = _POLICIES[check_policy(policy)](guest, ram_bytes)
+    chosen = _POLICIES[check_policy(policy)]
+    if not 0 < coverage < 1:
+        raise InputError(f"a coverage of {coverage:g} can't be promised", hint="give a share above 0 and below 1: 0.95")
+    if policy in _PROMISING:
+        sizing = cast(PromisingPolicy, chosen)(guest, ram_bytes, coverage)
+    else:
+        sizing = cast(Policy, chosen)(guest, ram_bytes)
     return summed(policy, ram_bytes, sizing)
 
 
@@ -87,7 +114,8 @@ def summed(name: str, ram_bytes: int, sizing: Sizing) -> Estimate:
         overhead_bytes=overhead_bytes,
         limit_bytes=ram_bytes + overhead_bytes,
         parts=parts,
-        warnings=(*sizing.warnings, *_starves(overhead_bytes)),
+        warnings=(*sizing.warnings, *(_starves(overhead_bytes) if sizing.promise is None else ())),
+        promise=sizing.promise,
     )
 
 

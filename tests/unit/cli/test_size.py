@@ -50,7 +50,7 @@ def test_the_two_known_figures_by_parts() -> None:
     found = document("--ram", "2GiB", "--vcpus", "1")
     assert {one["policy"] for one in found["estimates"]} == set(policies())
     for one in found["estimates"]:
-        assert set(one) == {"policy", "overhead_bytes", "limit_bytes", "parts", "warnings"}
+        assert set(one) == {"policy", "overhead_bytes", "limit_bytes", "parts", "warnings", "promise"}
         assert sum(part["bytes"] for part in one["parts"]) == one["overhead_bytes"]
         assert one["limit_bytes"] == 2 * GIB + one["overhead_bytes"]
         assert all(set(part) == {"name", "bytes", "source"} for part in one["parts"])
@@ -156,7 +156,7 @@ def test_people_get_all_policies_side_by_side_with_warnings_below() -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "guest: 128.0 MiB RAM, 1 vCPU"
     assert [line.split()[0] for line in lines[2 : 2 + len(policies())]] == list(policies())
-    (warning,) = [line for line in lines if line.startswith("warning:")]
+    (warning,) = [line for line in lines if line.startswith("warning: proportional")]
     assert warning.startswith("warning: proportional: 38.4 MiB is less than the 66 to 71 MiB")
 
 

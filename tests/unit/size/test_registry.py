@@ -20,12 +20,13 @@ ALL = (
     "ovirt",
     "kata",
     "libvirt-2013",
+    "measured",
     "learned",
 )
 
 
 def test_every_policy_of_the_facts_is_registered() -> None:
-    """All formulas that guestroom compares, and the one that learns, are there under these names."""
+    """All formulas that guestroom compares, its own and the one that learns, are there under these names."""
     assert policies() == ALL
 
 
