@@ -1,7 +1,8 @@
-/* gio SECS JOBS DEPTH BLOCK_BYTES WRITE_PERCENT SPAN_BYTES DEV...: random I/O, nothing verified, as much as goes.
+/* gio [-s] SECS JOBS DEPTH BLOCK_BYTES WRITE_PERCENT SPAN_BYTES DEV...: random I/O, nothing verified, as much as goes.
  *
  * Makes QEMU's overhead grow: many small writes in flight to an overlay with large clusters cost one cluster
- * each on the host. SPAN_BYTES 0 is the whole device. Ends with
+ * each on the host. SPAN_BYTES 0 is the whole device. With -s each job begins at a random block and goes on from there
+ * block by block. Ends with
  * "@@GIO ops=N errs=N secs=S iops=N maxlat_ms=N".
  */
 #include "common.h"
@@ -11,13 +12,13 @@ struct tally {
 };
 
 struct load {
-    unsigned depth, write_percent;
+    unsigned depth, write_percent, sequential;
     uint64_t block_bytes, span, end_us;
 };
 
 static void run_job(const struct load *load, const char *device, uint64_t seed, struct tally *tally)
 {
-    uint64_t bytes = 0, blocks, random = mix64(seed + now_us());
+    uint64_t bytes = 0, blocks, block, random = mix64(seed + now_us());
     int fd = open_device(device, load->span, &bytes);
     aio_context_t context = aio_setup(load->depth);
     struct iocb *requests = zeroes(load->depth, sizeof *requests);
@@ -33,15 +34,17 @@ static void run_job(const struct load *load, const char *device, uint64_t seed, 
     }
     for (free_count = 0; free_count < load->depth; free_count++)
         free_slots[free_count] = free_count;
+    block = next_random(&random);
     for (;;) {
         int ended;
 
         while (free_count > 0 && now_us() < load->end_us) {
             unsigned slot = free_slots[--free_count];
 
+            block = load->sequential ? block + 1 : next_random(&random);
             aio_prepare(&requests[slot], fd, next_random(&random) % 100u < load->write_percent,
                         buffers + slot * load->block_bytes, load->block_bytes,
-                        next_random(&random) % blocks * load->block_bytes, slot);
+                        block % blocks * load->block_bytes, slot);
             started[slot] = now_us();
             if (aio_submit(context, &requests[slot]) != 1) {
                 tally->errs++;
@@ -73,13 +76,18 @@ static void run_job(const struct load *load, const char *device, uint64_t seed, 
 
 int main(int argc, char **argv)
 {
-    struct load load;
+    struct load load = { 0 };
     struct tally *tallies, all = { 0 };
     uint64_t began = now_us(), jobs, took;
     int children = 0, failed = 0, status;
 
+    if (argc > 1 && !strcmp(argv[1], "-s")) {
+        load.sequential = 1;
+        argc--;
+        argv++;
+    }
     if (argc < 8) {
-        fputs("usage: gio SECS JOBS DEPTH BLOCK_BYTES WRITE_PERCENT SPAN_BYTES DEV...\n", stderr);
+        fputs("usage: gio [-s] SECS JOBS DEPTH BLOCK_BYTES WRITE_PERCENT SPAN_BYTES DEV...\n", stderr);
         return 2;
     }
     load.end_us = began + number(argv[1], "SECS") * 1000000u;

@@ -8,6 +8,7 @@
 #   guestroom.span=BYTES         part of /dev/vda that is written, default 33554432 (32 MiB)
 #   guestroom.rate=N             at most N requests per second, default 0 (no bound)
 #   guestroom.touch=MIB|all      RAM to touch before anything else
+#   guestroom.modules=NAME,...   kernel modules to load beside those every guest needs, in this order
 # Lines for the host start with @@. A command line typed into the port is evaluated, then "@@DONE rc" follows.
 /bin/busybox mkdir -p /proc /sys /dev /tmp
 /bin/busybox --install -s /bin
@@ -35,6 +36,10 @@ option() { # NAME DEFAULT; given twice, the last one holds, as for the kernel's 
     done
     echo "$value"
 }
+
+for module in $(option modules "" | tr , ' '); do
+    insmod "/modules/$module.ko" || echo "@@FAIL insmod $module"
+done
 
 start_io() { # DEPTHxJOBS
     tries=0

@@ -127,8 +127,8 @@ def unpack_kernel(package: str, folder: Path) -> None:
 
 
 def module_order() -> list[str]:
-    """Names of the guest's modules in the order of loading."""
-    return (GUEST / "modules").read_text().split()
+    """Names of the guest's modules in the order of loading: first those that every guest loads."""
+    return [name for file in ("modules", "modules-more") for name in (GUEST / file).read_text().split()]
 
 
 def static_busybox() -> Path:

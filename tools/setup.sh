@@ -21,6 +21,8 @@ missing_packages() {
     command -v qemu-system-x86_64 >/dev/null || echo qemu-system-x86
     command -v qemu-img >/dev/null || echo qemu-utils
     [ -e /usr/share/seabios/bios-256k.bin ] || [ -e /usr/share/qemu/bios-256k.bin ] || echo seabios
+    # UEFI for the study's guests.
+    [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || echo ovmf
     # ldd succeeds for a busybox that needs libraries, which an initramfs does not have.
     if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then echo busybox-static; fi
     PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs

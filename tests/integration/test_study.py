@@ -52,7 +52,7 @@ def test_a_study_measures_goes_on_and_reports(tmp_path: Path) -> None:
     runs = {run.config: run for run in read(tmp_path / "out" / "runs.jsonl")}
     for run in runs.values():
         assert run.error is None
-        assert set(run.moments) == {"idle", "peak", "after"}
+        assert set(run.moments) == {"idle", "steady", "peak", "after"}
         assert all(moment.explained_share >= 0.99 for moment in run.moments.values())
         assert abs((run.moments["idle"].by_pages_share or 0) - 1) <= 0.01
         assert run.figures["iops"] > 0
@@ -62,3 +62,58 @@ def test_a_study_measures_goes_on_and_reports(tmp_path: Path) -> None:
     assert 16 * MIB < more < 160 * MIB
     study("report", str(tmp_path / "out" / "runs.jsonl"))
     assert "overlay" in (tmp_path / "out" / "report.md").read_text()
+
+
+ACTING = """
+[base]
+ram_mib = 128
+tb_mib = 8
+format = "qcow2"
+load = "randwrite"
+depth = 16
+load_s = 1
+[[config]]
+name = "base"
+family = "base"
+split = true
+[[config]]
+name = "migrate"
+family = "migrate"
+load = "migrate"
+touch_mib = 32
+[[config]]
+name = "hotplug"
+family = "hotplug"
+machine = "pc"
+load = "hotplug"
+hot_disks = 2
+[[config]]
+name = "receive"
+family = "network"
+nics = 1
+jobs = 2
+load = "receive"
+"""
+
+
+def test_what_the_host_does_to_a_guest_is_measured(tmp_path: Path) -> None:
+    """RAM charged apart gives the overhead it gives together; migrating, plugging and networking are explained too."""
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(ACTING)
+    said = study("run", "--matrix", str(matrix), "--out", str(tmp_path / "out"), "--jobs", "2")
+    runs = {run.run_id: run for run in read(tmp_path / "out" / "runs.jsonl")}
+    assert [run.error for run in runs.values()] == [None] * 8
+    for run in runs.values():
+        assert all(moment.explained_share >= 0.99 for moment in run.moments.values())
+        assert abs((run.moments["idle"].by_pages_share or 0) - 1) <= 0.01
+    joint, split = (runs[f"base/{how}/1"].moments["idle"].overhead_bytes for how in ("joint", "split"))
+    assert abs(joint - split) < 3 * MIB
+    assert (
+        runs["base/split/1"].figures["vmm_peak_bytes"] < runs["base/split/1"].figures["kernel_peak_bytes"] - 128 * MIB
+    )
+    assert runs["migrate/joint/1"].figures["act_s"] > 0
+    assert runs["receive/joint/1"].figures["received_bytes_s"] > MIB
+    more = [runs[f"{name}/joint/1"].figures["overhead_peak_bytes"] for name in ("hotplug", "base")]
+    assert more[0] > more[1]
+    assert "base: peak" in said
+    assert runs["base/joint/alone1"].alone

@@ -10,7 +10,8 @@ import pytest
 from guestroom.describe import from_qemu_argv
 from guestroom.lab.image import GuestImage
 from guestroom.lab.study.dataset import Factor
-from guestroom.lab.study.machine import command
+from guestroom.lab.study.loads import LOADS
+from guestroom.lab.study.machine import command, needs_monitor
 from guestroom.lab.study.matrix import DEFAULTS, parse_matrix
 from guestroom.units import MIB
 
@@ -50,6 +51,20 @@ def test_the_defaults_ask_for_nothing_more() -> None:
         ("video", "qxl", "qxl-vga"),
         ("vnc_clients", 1, "unix:folder/vnc"),
         ("env_arena_max", 1, "MALLOC_ARENA_MAX=1"),
+        ("env_trim_kib", 128, "MALLOC_TRIM_THRESHOLD_=131072"),
+        ("env_mmap_kib", 64, "MALLOC_MMAP_THRESHOLD_=65536"),
+        ("refcount_cache_kib", 256, "refcount-cache-size=256K"),
+        ("cache_clean_s", 1, "cache-clean-interval=1"),
+        ("iops_max", 500, "throttling.iops-total=500"),
+        ("detect_zeroes", "unmap", "detect-zeroes=unmap,discard=unmap"),
+        ("pool_max", 4, "thread-pool-max=4"),
+        ("touch_mib", 64, "guestroom.touch=64"),
+        ("memory", "hugetlb", "hugetlb=on"),
+        ("bus", "nvme", "nvme,drive=d0"),
+        ("bus", "virtio-scsi", "scsi-hd,bus=scsi0.0,drive=d0"),
+        ("bus", "virtio-scsi", "guestroom.modules=scsi_common,scsi_mod,sd_mod,virtio_scsi"),
+        ("machine", "microvm", "virtio-blk-device,drive=d0"),
+        ("shares", 1, "vhost-user-fs-pci,chardev=fs0,tag=share0"),
     ],
 )
 def test_each_factor_has_its_option(factor: str, value: Factor, word: str) -> None:
@@ -57,10 +72,31 @@ def test_each_factor_has_its_option(factor: str, value: Factor, word: str) -> No
     assert word in " ".join(argv(**{factor: value}))
 
 
-@pytest.mark.parametrize(("name", "least"), [("full", 80), ("quick", 8)])
+def test_a_queue_has_the_option_of_its_bus() -> None:
+    """Count and size of the virtqueues reach the device that has them, by the names it knows."""
+    assert "num-queues=2,queue-size=32" in " ".join(argv(queues=2, queue_size=32))
+    assert "num_queues=2,virtqueue_size=32" in " ".join(argv(bus="virtio-scsi", queues=2, queue_size=32))
+
+
+def test_a_video_device_has_the_memory_that_is_asked_for() -> None:
+    """The memory of a video device is an option of the device."""
+    assert "VGA,vgamem_mb=64" in argv(video="std", vga_mib=64)
+
+
+def test_the_host_has_a_monitor_only_where_it_has_something_to_do() -> None:
+    """A monitor costs memory: it is there for loads in which the host acts, and for guests that start stopped."""
+    acting = {name for name in LOADS if needs_monitor({**DEFAULTS, "load": name})}
+    assert acting == {"hotplug", "snapshot", "savevm", "migrate", "mirror", "backup"}
+    assert "-qmp" not in argv()
+    words = command(DEFAULTS, IMAGE, Path("folder"), ("d0.raw",), monitor="folder/guest.qmp", stopped=True)
+    assert "unix:folder/guest.qmp,server=on,wait=off" in words
+    assert "-S" in words
+
+
+@pytest.mark.parametrize(("name", "least"), [("full", 130), ("quick", 8)])
 def test_the_shipped_matrices_are_valid(name: str, least: int) -> None:
     """Both matrices are read, have a base and as many configurations as promised."""
     text = (files("guestroom.lab.study") / "matrices" / f"{name}.toml").read_text()
     found = parse_matrix(text, name)
     assert len(found) >= least
-    assert found[0].name == "base"
+    assert (found[0].name, found[0].split) == ("base", True)

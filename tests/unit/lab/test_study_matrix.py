@@ -29,6 +29,14 @@ def test_a_configuration_overrides_the_base_and_the_base_the_defaults() -> None:
     assert (four.name, four.family) == ("four", "vcpus")
 
 
+def test_a_configuration_says_how_often_and_how_it_is_charged() -> None:
+    """``repeat`` and ``split`` are no factors: the same guest, measured more often and both ways."""
+    plain, four = parse_matrix(GOOD + "repeat = 3\nsplit = true\n", "m.toml")
+    assert (plain.repeat, plain.accountings) == (1, ("joint",))
+    assert (four.repeat, four.accountings) == (3, ("joint", "split"))
+    assert set(four.factors) == set(DEFAULTS)
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -42,6 +50,17 @@ def test_a_configuration_overrides_the_base_and_the_base_the_defaults() -> None:
         (GOOD + '[[config]]\nname = "plain"\nfamily = "x"\n', "m.toml: config[2].name"),
         (GOOD + '[[config]]\nname = "a/b"\nfamily = "x"\n', "m.toml: config[2].name"),
         (GOOD + '[[config]]\nname = "x"\n', "m.toml: config[2].family"),
+        (GOOD + "repeat = 0\n", "m.toml: config[1].repeat"),
+        (GOOD + 'repeat = "5"\n', "m.toml: config[1].repeat"),
+        (GOOD + "split = 1\n", "m.toml: config[1].split"),
+        (GOOD + 'load = "reed"\n', "m.toml: config[1].load"),
+        (GOOD + 'load = "send"\n', "m.toml: config[1].nics"),
+        (GOOD + 'load = "randread"\ndisks = 0\n', "m.toml: config[1].disks"),
+        (GOOD + "shares = 1\n", "m.toml: config[1].memory"),
+        (GOOD + "hot_disks = 1\n", "m.toml: config[1].hot_disks"),
+        (GOOD + 'machine = "microvm"\nusb = true\n', "m.toml: config[1].machine"),
+        (GOOD + "backing = true\n", "m.toml: config[1]"),
+        (GOOD + 'format = "qcow2"\nbacking = true\nfilled = true\n', "m.toml: config[1]"),
     ],
 )
 def test_a_slip_is_refused_with_file_and_key(text: str, where: str) -> None:

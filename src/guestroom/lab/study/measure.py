@@ -10,12 +10,11 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +22,18 @@ from guestroom.cli.explain import Looked, look
 from guestroom.errors import GuestroomError, HostError
 from guestroom.kernelfs import KernelFiles
 from guestroom.lab.image import find_image
+from guestroom.lab.study.acting import Act
+from guestroom.lab.study.beside import Peer, huge_pages, share_server, viewers
 from guestroom.lab.study.dataset import Factor, Moment
-from guestroom.lab.study.machine import command, make_disks
+from guestroom.lab.study.disks import make_disks
+from guestroom.lab.study.home import Home, make_home
+from guestroom.lab.study.loads import LOADS, number
+from guestroom.lab.study.machine import command, needs_monitor
 from guestroom.lab.vm import Machine, Vm
-from guestroom.layout import Layout
+from guestroom.observe.cgroups import cgroups
 from guestroom.observe.charges import read_charge
 from guestroom.observe.hierarchy import find_layout
-from guestroom.observe.text import number, read_optional
+from guestroom.observe.qmp import QmpClient
 from guestroom.units import MIB
 
 PERIOD_S = 0.02
@@ -39,7 +43,9 @@ SETTLE_S = 1.0
 _STEP_BYTES = MIB
 _LOOK_S = 0.15
 """The attribution is read when the overhead is a step above the last one read, and not more often than this."""
-_SHARE_WRITTEN = {"randread": 0, "randwrite": 100}
+_ACT_AFTER_S = 0.3
+"""How long the guest's load runs before the host begins what it does meanwhile."""
+_LATE_S = 60.0
 _IOPS = re.compile(r"iops=(\d+)")
 
 
@@ -52,84 +58,86 @@ class Measured:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def measure(factors: Mapping[str, Factor], tag: str) -> Measured:
+def measure(factors: Mapping[str, Factor], tag: str, *, split: bool = False) -> Measured:
     """Start, load and end one guest. Raises ``GuestroomError``; leaves neither process, cgroup nor file behind."""
     folder = Path(tempfile.mkdtemp(prefix=f"guestroom-study-{tag}-"))
-    files = KernelFiles()
-    layout = _layout(files, folder.name)
-    try:
-        files.mkdir(layout.memory)
-        disks = make_disks(factors, folder)
-        argv = command(factors, find_image(), folder, disks)
-        machine = Machine(name="guest", ram_mib=int(factors["ram_mib"] or 0), folder=folder, image=find_image())
-        vm = Vm(machine, argv, cgroup=layout.memory)
-        try:
-            return _Watch(vm, factors, files, layout).run(tuple(word.replace(f"{folder}/", "") for word in argv))
-        finally:
-            vm.process.kill()
-            vm.process.wait()
-    finally:
-        _remove(files, layout.memory)
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        home = make_home(KernelFiles(), folder.name, split=split)
+        stack.callback(home.remove)
+        image = find_image()
+        machine = Machine(name="guest", ram_mib=number(factors, "ram_mib"), folder=folder, image=image)
+        monitor = machine.monitor if split or needs_monitor(factors) else None
+        argv = command(factors, image, folder, make_disks(factors, folder), monitor=monitor, stopped=split)
+        stack.enter_context(huge_pages(number(factors, "ram_mib") if factors["memory"] == "hugetlb" else 0))
+        for share in range(number(factors, "shares")):
+            stack.enter_context(share_server(folder, share, home.rest))
+        vm = Vm(machine, argv, cgroup=home.start)
+        stack.callback(_end, vm)
+        return _Watch(vm, factors, home).run(tuple(word.replace(f"{folder}/", "") for word in argv))
 
 
-def _layout(files: KernelFiles, name: str) -> Layout:
-    """A cgroup below our own. Raises ``HostError`` on v2, where a shell's cgroup can't have children with limits."""
-    layout = find_layout(files, name)
-    if layout.version != 1:
-        raise HostError("a study needs cgroup v1 so far", where=layout.memory, hint="explain works on v2 as well")
-    return layout
-
-
-def _remove(files: KernelFiles, path: str) -> None:
-    deadline_s = time.monotonic() + 5.0
-    while time.monotonic() < deadline_s:
-        try:
-            files.rmdir(path)
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
+def _end(vm: Vm) -> None:
+    vm.process.kill()
+    vm.process.wait()
 
 
 class _Watch:
     """One running guest and what is seen of it."""
 
-    def __init__(self, vm: Vm, factors: Mapping[str, Factor], files: KernelFiles, layout: Layout) -> None:
-        self.vm, self.factors, self.files, self.layout = vm, factors, files, layout
-        self.ram_bytes = int(factors["ram_mib"] or 0) * MIB
+    def __init__(self, vm: Vm, factors: Mapping[str, Factor], home: Home) -> None:
+        self.vm, self.factors, self.home = vm, factors, home
+        # Huge pages from a pool are charged to no memory cgroup (kernel cgroup-v1/hugetlb.rst).
+        self.ram_bytes = 0 if factors["memory"] == "hugetlb" else number(factors, "ram_mib") * MIB
         self.began_s = time.monotonic()
         self.series: list[int] = []
         self.best: Looked | None = None
         self.looked_s = 0.0
         self.best_at_s = 0.0
+        self.steady: Moment | None = None
 
     def run(self, argv: tuple[str, ...]) -> Measured:
         """The whole life."""
         found = Measured(tuple(Path(word).name if word.startswith("/") else word for word in argv))
+        if self.home.split:
+            self._let_run()
         self._until(lambda: self.vm.signs.booted, BOOT_S, "it did not boot")
         found.figures["boot_s"] = time.monotonic() - self.began_s
-        with self._clients():
+        with viewers(str(self.vm.machine.folder / "vnc"), number(self.factors, "vnc_clients")):
             time.sleep(SETTLE_S)
             found.moments["idle"] = self._moment(look(self.vm.process.pid, check=True))
             began_s = time.monotonic()
             found.figures |= self._load()
             took_s = time.monotonic() - began_s
             found.moments["after"] = self._moment(look(self.vm.process.pid))
+        if self.steady is not None:
+            found.moments["steady"] = self.steady
         if self.best is not None:
             found.moments["peak"] = self._moment(self.best, self.best_at_s)
-        idle = found.moments["idle"].overhead_bytes
-        found.figures["samples"] = len(self.series)
-        found.figures["sample_hz"] = len(self.series) / max(took_s, PERIOD_S)
-        found.figures["overhead_peak_bytes"] = max(idle, *self.series)
-        found.figures["overhead_steady_bytes"] = statistics.median(self.series)
-        name = "memory.max_usage_in_bytes"
-        peak = read_optional(self.files, self.layout.memory, name)
-        if peak is not None:
-            found.figures["kernel_peak_bytes"] = number(f"{self.layout.memory}/{name}", peak)
+        self._check_disks()
+        found.figures |= self._figures(found.moments["idle"].overhead_bytes, took_s)
         return found
+
+    def _figures(self, idle_bytes: int, took_s: float) -> dict[str, float]:
+        figures: dict[str, float] = {
+            "samples": len(self.series),
+            "sample_hz": len(self.series) / max(took_s, PERIOD_S),
+            "overhead_peak_bytes": max(idle_bytes, *self.series),
+            "overhead_steady_bytes": statistics.median(self.series),
+        }
+        ours, files = cgroups(self.home.version), self.home.files
+        for name, path in (("kernel_peak_bytes", self.home.memory), ("vmm_peak_bytes", self.home.rest)):
+            peak = ours.read_memory(files, path, 0.0).peak_bytes
+            if peak is not None and (self.home.split or name == "kernel_peak_bytes"):
+                figures[name] = peak
+        return figures
+
+    def _let_run(self) -> None:
+        """QEMU answers once its RAM is there (``prealloc=on``): then the rest is charged apart, and it may go on."""
+        with QmpClient(self.vm.machine.monitor, BOOT_S) as monitor:
+            monitor.query_status()
+            self.home.move(self.vm.process.pid)
+            monitor.cont()
 
     def _moment(self, seen: Looked, at_s: float | None = None) -> Moment:
         one = seen.explanation
@@ -143,44 +151,66 @@ class _Watch:
             by_pages_share=pages,
         )
 
-    def _until(self, done: object, patience_s: float, why: str) -> None:
-        assert callable(done)
+    def _until(self, done: Callable[[], bool], patience_s: float, why: str) -> None:
         deadline_s = time.monotonic() + patience_s
         while not done():
-            if self.vm.process.poll() is not None:
-                raise HostError(f"QEMU ended with {self.vm.process.returncode}: {self.vm.stderr().strip()[-500:]}")
+            self._must_live()
             if time.monotonic() > deadline_s:
                 raise HostError(f"{why} within {patience_s:g} s", hint="is the machine overloaded?")
             time.sleep(0.005)
 
+    def _must_live(self) -> None:
+        if self.vm.process.poll() is not None:
+            raise HostError(f"QEMU ended with {self.vm.process.returncode}: {self.vm.stderr().strip()[-500:]}")
+        if self.vm.signs.faults:
+            raise HostError(f"the guest failed: {self.vm.signs.faults[0]}")
+
     def _load(self) -> dict[str, float]:
-        """The load, sampled from its beginning to its end; its IOPS."""
-        kind, seconds = str(self.factors["load"]), float(self.factors["load_s"] or 0)
-        loaded = kind in _SHARE_WRITTEN
-        if loaded:
-            words = [
-                f"{seconds:g}",
-                self.factors["jobs"],
-                self.factors["depth"],
-                int(self.factors["block_kib"] or 4) * 1024,
-            ]
-            self.vm.type(f"gio {' '.join(str(word) for word in words)} {_SHARE_WRITTEN[kind]} 0 /dev/vda")
-        deadline_s = time.monotonic() + (seconds + 60 if loaded else seconds)
+        """The load, sampled from its beginning to its end; its speed."""
+        load, seconds = LOADS[str(self.factors["load"])], float(self.factors["load_s"] or 0)
+        peer = Peer(sends=self.factors["load"] == "receive") if load.figure is not None else None
+        act = Act(self.vm, self.factors) if load.act is not None else None
+        began_s = time.monotonic()
+        try:
+            if load.line is not None:
+                self.vm.type(load.line(self.factors, 0 if peer is None else peer.port))
+            self._sample_until(began_s, seconds, peer, act, loaded=load.line is not None)
+        finally:
+            if peer is not None:
+                peer.close()
+            if act is not None:
+                act.join()
+        figures = {} if peer is None or load.figure is None else {load.figure: peer.moved_bytes / seconds}
+        if act is not None:
+            figures["act_s"] = act.took_s
+        said = self._said("@@GIO")
+        return figures | ({"iops": float(_IOPS.findall(said[0])[0])} if said else {})
+
+    def _sample_until(
+        self, began_s: float, seconds: float, peer: Peer | None, act: Act | None, *, loaded: bool
+    ) -> None:
+        """Samples till the guest's line is done and the host's act as well, or till time is over where neither is."""
         while True:
             self._sample()
-            line = next((line for line in self.vm.signs.lines if line.startswith("@@GIO")), None)
-            if line is not None:
-                return {"iops": float(_IOPS.findall(line)[0])}
-            if self.vm.signs.faults or self.vm.process.poll() is not None:
-                raise HostError(f"the load failed: {self.vm.signs.faults[:1]} {self.vm.stderr().strip()[-300:]}")
-            if time.monotonic() > deadline_s:
-                if loaded:
-                    raise HostError(f"the load of {seconds:g} s did not end", hint="fewer --jobs, or a smaller depth")
-                return {}
+            now_s = time.monotonic() - began_s
+            if self.steady is None and now_s >= seconds / 2:
+                self.steady = self._moment(look(self.vm.process.pid))
+            self._must_live()
+            if act is not None and now_s >= _ACT_AFTER_S:
+                act.begin()
+            if peer is not None and now_s >= seconds:
+                peer.hang_up()
+            ended = self._said("@@DONE")
+            if ended and ended[0] != "@@DONE 0":
+                raise HostError(f"the load failed in the guest: {self.vm.signs.lines[-3:]}")
+            if (bool(ended) if loaded else now_s >= seconds) and (act is None or act.ended()):
+                return
+            if now_s > seconds + _LATE_S:
+                raise HostError(f"the load of {seconds:g} s did not end", hint="fewer --jobs, or a smaller depth")
             time.sleep(PERIOD_S)
 
     def _sample(self) -> None:
-        charge = read_charge(self.files, self.layout.memory, self.layout.version)
+        charge = read_charge(self.home.files, self.home.memory, self.home.version)
         away = charge.slab_reclaimable_bytes or 0
         overhead = charge.anon_bytes + charge.shmem_bytes + charge.kernel_bytes - away - self.ram_bytes
         self.series.append(overhead)
@@ -193,33 +223,20 @@ class _Watch:
         if self.best is None or seen.explanation.overhead_bytes > self.best.explanation.overhead_bytes:
             self.best, self.best_at_s = seen, now_s
 
-    @contextlib.contextmanager
-    def _clients(self) -> Iterator[None]:
-        """VNC clients that look at the whole picture, as many as are asked for."""
-        with contextlib.ExitStack() as stack:
-            for _ in range(int(self.factors["vnc_clients"] or 0)):
-                stack.enter_context(_viewer(str(self.vm.machine.folder / "vnc")))
-            yield
+    def _check_disks(self) -> None:
+        """A disk that the guest never saw would be measured as free. Raises ``HostError``."""
+        plugged = number(self.factors, "hot_disks")
+        if not plugged:
+            return
+        self.vm.type("echo @@DISKS $(ls /sys/block | grep -c ^vd)")
+        self._until(lambda: bool(self._said("@@DISKS")), 10.0, "it did not say which disks it has")
+        seen, expected = self._said("@@DISKS")[0].split()[1], plugged + number(self.factors, "disks")
+        if seen != str(expected):
+            raise HostError(f"the guest sees {seen} disks of {expected}")
 
-
-def _viewer(path: str) -> socket.socket:
-    """One client by the RFB protocol (RFC 6143), shared, that asked for one whole picture. Raises ``HostError``."""
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
-    try:
-        client.connect(path)
-        client.send(client.recv(12))
-        client.recv(64)
-        client.send(b"\x01")
-        client.recv(4)
-        client.send(b"\x01")
-        size = client.recv(256)[:4]
-        client.send(b"\x03\x00\x00\x00\x00\x00" + size)
-        client.recv(4096)
-    except OSError as error:
-        client.close()
-        raise HostError(f"no VNC client could connect: {error}", where=path) from error
-    return client
+    def _said(self, mark: str) -> list[str]:
+        """Lines that the guest said, by how they begin."""
+        return [line for line in self.vm.signs.lines if line.startswith(mark)]
 
 
 def version_of(program: str) -> str:
@@ -239,7 +256,7 @@ def host_facts() -> dict[str, str]:
         "kernel": name.release,
         "qemu": version_of("qemu-system-x86_64"),
         "accelerator": "tcg",
-        "cgroup": f"v{_layout(files, 'study').version}",
+        "cgroup": f"v{find_layout(files, 'study').version}",
         "cpus": str(os.cpu_count()),
         "memory_mib": str(memory),
         "glibc": (os.confstr("CS_GNU_LIBC_VERSION") or "unknown").removeprefix("glibc "),
