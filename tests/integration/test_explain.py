@@ -114,6 +114,30 @@ def test_any_qemu_is_explained_by_its_pid(image: GuestImage, tmp_path: Path) -> 
         process.wait()
 
 
+def test_a_block_jobs_buffer_is_named(make_host: MakeHost, image: GuestImage) -> None:
+    """While a mirror runs its buffer is under the jobs' name, with the job in the source, and the guest works on."""
+    host = make_host(SETTINGS)
+    machine = host.machine("mirrored", image, rate=50, disk_mib=512)
+    vm = host.run(machine)
+    assert vm.wait_alive(60)
+    with machine.disk.open("r+b") as disk:
+        disk.seek(128 * MIB)
+        disk.write(os.urandom(256 * MIB))  # behind what the guest reads and writes
+    target = str(host.folder / "copy.img")
+    arguments = {"device": "d0", "target": target, "sync": "full", "format": "raw", "speed": 16 * MIB}
+    vm.qmp("drive-mirror", arguments)
+    name, told, deadline_s = "block job buffers and large allocations", {}, time.monotonic() + 20
+    while told.get(name, ("", 0))[1] < 8 * MIB and time.monotonic() < deadline_s:
+        found = explained("mirrored", host=host)
+        told = {part["name"]: (part["source"], part["bytes"]) for part in found["parts"]}
+    source, size = told[name]
+    assert "running: mirror of d0" in source
+    assert size >= 8 * MIB
+    holds_together(found)
+    vm.qmp("block-job-cancel", {"device": "d0", "force": True})
+    assert vm.alive() is None
+
+
 def test_unmapped_halves_of_huge_pages_are_named() -> None:
     """Half of each huge page is given back: the kernel charges for it still, and the reading says how much that is."""
     files = KernelFiles()

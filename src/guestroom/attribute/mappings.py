@@ -38,6 +38,10 @@ class Hints:
     """Largest cluster of its qcow2 images: requests in flight hold buffers of that size."""
     cache_bytes: int = 0
     """What the L2 and refcount caches of its qcow2 images may hold together."""
+    burst_bytes: int = 0
+    """What buffers of requests in flight may hold together (``describe.burst_bytes``)."""
+    jobs: tuple[str, ...] = ()
+    """Block jobs that run, where QEMU was asked: ``mirror of d0``."""
 
 
 BLOCK_NAMES: Mapping[int, str] = MappingProxyType(
@@ -66,14 +70,21 @@ def name_of(vma: Vma, before: Vma | None, hints: Hints) -> tuple[str, str]:
     if _is_coroutine(vma, before):
         return "coroutine stacks", "1 MiB above a guard page"
     if vma.size_bytes >= LARGE_BYTES:
-        if hints.cluster_bytes is not None and vma.size_bytes >= hints.cluster_bytes:
-            caches = format_bytes(hints.cache_bytes)
-            why = (
-                f"maps of at least one cluster ({format_bytes(hints.cluster_bytes)}); the caches hold at most {caches}"
-            )
-            return "qcow2 caches and requests in flight", why
-        return "large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more, apart from the heap"
+        return _large(vma, hints)
     return "small maps", "anonymous maps without a mark"
+
+
+def _large(vma: Vma, hints: Hints) -> tuple[str, str]:
+    """A map of its own: what its size could be, and how much of that there can be."""
+    running = f"; running: {', '.join(hints.jobs)}" if hints.jobs else ""
+    if hints.cluster_bytes is not None and vma.size_bytes >= hints.cluster_bytes:
+        caches, burst = format_bytes(hints.cache_bytes), format_bytes(hints.burst_bytes)
+        why = f"maps of at least one cluster ({format_bytes(hints.cluster_bytes)}); at most {caches} of caches"
+        return "qcow2 caches and requests in flight", f"{why}, {burst} of requests{running}"
+    if hints.jobs:
+        # A mirror's buffer is one map of 16 MiB (block/mirror.c), but the kernel merges it with its neighbours.
+        return "block job buffers and large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more{running}"
+    return "large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more, apart from the heap"
 
 
 def _by_mark(vma: Vma, hints: Hints) -> tuple[str, str] | None:
@@ -85,7 +96,9 @@ def _by_mark(vma: Vma, hints: Hints) -> tuple[str, str] | None:
         why = f"VmFlag dc, {format_bytes(vma.size_bytes)}"
         return f"RAM block: {name}", why if own is None else f"{why}; QEMU calls it {own}"
     if vma.name == "[heap]":
-        return "heap", "[heap]"
+        # What was freed once raises glibc's threshold (mallopt(3)): later buffers of that size are on the heap.
+        held = f"; buffers of requests in flight may be here, at most {format_bytes(hints.burst_bytes)}"
+        return "heap", "[heap]" + (held if hints.burst_bytes else "")
     if vma.name.startswith("[stack"):
         return "thread stacks", vma.name
     if vma.name.startswith("/"):

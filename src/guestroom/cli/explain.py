@@ -6,19 +6,20 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 
 from guestroom.attribute.knobs import Knob, knobs
 from guestroom.attribute.mappings import Hints
+from guestroom.attribute.monitor import block_names, job_names
 from guestroom.attribute.parts import SPLIT_DUE, Charge, Explanation
 from guestroom.attribute.parts import explain as attribute
-from guestroom.attribute.ramblocks import block_names
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
 from guestroom.cli.inputs import SIZE
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, size_cell, table
+from guestroom.describe.burst import disk_burst_bytes
 from guestroom.describe.qcow2 import HEADER_BYTES, Qcow2, parse_header
 from guestroom.describe.running import RunningGuest, running
 from guestroom.describe.split import own_monitor
@@ -53,6 +54,14 @@ class Looked:
     def sizes(self) -> dict[str, int]:
         """Bytes by part."""
         return {part.name: part.size_bytes for part in self.explanation.parts}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What QEMU said of itself."""
+
+    blocks: Mapping[int, str] = field(default_factory=dict)
+    jobs: tuple[str, ...] = ()
 
 
 @click.command()
@@ -104,9 +113,8 @@ def explain(
         time.sleep(diff_s)
         _show_difference(before, look(pid, ram), diff_s, as_json=as_json)
         return
-    blocks = ask_blocks(pid)
     while True:
-        seen = look(pid, ram, check=check, blocks=blocks)
+        seen = look(pid, ram, check=check, told=ask(pid))
         _draw(seen.explanation, name or f"pid {pid}", svg, png)
         if as_json:
             emit_json(as_dict(seen))
@@ -148,28 +156,27 @@ def _pid_of(name: str, socket_path: str) -> int:
     )
 
 
-def ask_blocks(pid: int) -> Mapping[int, str]:
-    """QEMU's own names of its RAM blocks by size, asked on guestroom's own monitor.
+def ask(pid: int) -> Told:
+    """What QEMU says of itself on guestroom's own monitor: names of its RAM blocks, block jobs that run.
 
-    Nothing where it has none (QEMU was not started by ``guestroom run``), does not answer at once (it is held), or may
-    not be asked. Never the user's monitor: QEMU serves one client on each, and that is its owner's.
+    Nothing where it has no such monitor (not started by ``guestroom run``), does not answer at once (it is held),
+    or may not be asked. Never the user's monitor: QEMU serves one client on each, and that is its owner's.
     """
     try:
         path = own_monitor(procfs.cmdline(KernelFiles(), pid))
         if path is None:
-            return {}
+            return Told()
         from guestroom.observe.qmp import QmpClient  # asyncio and its client: only where there is a monitor
 
         with QmpClient(path, _ASK_S) as monitor:
             text = monitor.execute("human-monitor-command", **{"command-line": "info ramblock"})
+            jobs = monitor.execute("query-block-jobs")
     except GuestroomError:
-        return {}
-    return block_names(str(text))
+        return Told()
+    return Told(block_names(str(text)), job_names(jobs))
 
 
-def look(
-    pid: int, ram_bytes: int | None = None, *, check: bool = False, blocks: Mapping[int, str] | None = None
-) -> Looked:
+def look(pid: int, ram_bytes: int | None = None, *, check: bool = False, told: Told | None = None) -> Looked:
     """One look at the guest of process ``pid``. Raises ``GuestroomError`` with what to do."""
     began_s = time.perf_counter()
     files = KernelFiles()
@@ -179,7 +186,7 @@ def look(
         )
     described = running(procfs.cmdline(files, pid), huge_paths=procfs.hugetlb_mounts(files), ram_bytes=ram_bytes)
     folder, version = find_cgroup(files, pid)
-    charge, found = _steadiest(files, pid, folder, version, described, _hints(pid, described, blocks or {}))
+    charge, found = _steadiest(files, pid, folder, version, described, _hints(pid, described, told or Told()))
     depth = max((disk.queue_size or 0 for disk in described.guest.disks), default=0) or None
     took_ms = (time.perf_counter() - began_s) * 1e3
     by_pages = pages.charged_bytes(pages.inodes(folder)) if check else None
@@ -215,19 +222,20 @@ def _doubt(found: Explanation) -> int:
     return found.error_bytes + found.charged_bytes - found.explained_bytes
 
 
-def _hints(pid: int, described: RunningGuest, blocks: Mapping[int, str]) -> Hints:
+def _hints(pid: int, described: RunningGuest, told: Told) -> Hints:
     """What the guest's files foretell; a file that can't be read foretells nothing."""
     sizes: dict[int, str] = {}
     root = Path(f"/proc/{pid}/cwd")
     if described.guest.kernel is not None and (size := _size(root, described.guest.kernel)) is not None:
         sizes[size] = _KERNEL_COPY
-    caches, clusters = 0, []
+    caches, burst, clusters = 0, 0, []
     for disk in described.guest.disks:
         image = _header(root, disk)
         if image is not None:
             caches += image.l2_cache_bytes(disk.l2_cache_bytes) + image.refcount_cache_bytes
+            burst += disk_burst_bytes(replace(disk, cluster_bytes=image.cluster_bytes), described.guest.vcpus)
             clusters.append(image.cluster_bytes)
-    return Hints(blocks=blocks, sizes=sizes, cluster_bytes=min(clusters, default=None), cache_bytes=caches)
+    return Hints(told.blocks, sizes, min(clusters, default=None), caches, burst, told.jobs)
 
 
 def _size(root: Path, file: str) -> int | None:

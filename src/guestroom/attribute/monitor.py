@@ -1,10 +1,12 @@
-"""Names of a guest's RAM blocks, as QEMU's own monitor prints them (HMP ``info ramblock``). Pure.
+"""What QEMU says of its own memory on its monitor: names of RAM blocks (HMP ``info ramblock``), block jobs. Pure.
 
 QEMU 7.2 prints no addresses, so a mapping is found by its size; blocks of one size share a line. Newer versions print
 more columns: only the name, which is first, and ``Total``, found by its place in the heading, are read.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 _COLUMNS = ("PSize", "Offset", "Used", "Total")
 
@@ -31,3 +33,13 @@ def block_names(text: str) -> dict[int, str]:
         if words[0] not in names:
             names.append(words[0])
     return {size: ", ".join(sorted(names)) for size, names in found.items()}
+
+
+def job_names(answer: object) -> tuple[str, ...]:
+    """``mirror of d0`` for each running job of ``query-block-jobs`` (qapi/block-core.json); else what is understood."""
+    jobs = answer if isinstance(answer, list) else []
+    return tuple(
+        f"{job['type']} of {job['device']}"
+        for job in jobs
+        if isinstance(job, Mapping) and {"type", "device"} <= set(job)
+    )

@@ -1,8 +1,8 @@
-"""QEMU's own names of its RAM blocks."""
+"""What QEMU says of its own memory on its monitor."""
 
 from __future__ import annotations
 
-from guestroom.attribute.ramblocks import block_names
+from guestroom.attribute.monitor import block_names, job_names
 
 OF_7_2 = """\
               Block Name    PSize              Offset               Used              Total
@@ -37,3 +37,9 @@ def test_what_is_not_understood_names_nothing() -> None:
     assert block_names("") == {}
     assert block_names("unknown command: 'info ramblock'") == {}
     assert block_names(OF_7_2.splitlines()[0] + "\n pc.ram 4 KiB 0x0 0x0 nonsense\n pc.ram 4 KiB\n") == {}
+
+
+def test_jobs_are_named() -> None:
+    """Each running block job by type and device; an answer of another shape names nothing."""
+    assert job_names([{"type": "mirror", "device": "d0", "len": 1}, {"type": "backup"}, 3]) == ("mirror of d0",)
+    assert job_names(None) == ()
