@@ -14,7 +14,7 @@ from guestroom.cli.output import emit_json, emit_text, json_option
 from guestroom.cli.say import note
 from guestroom.cli.study_fit import fit_
 from guestroom.errors import InputError
-from guestroom.lab.study import dataset, report, runner
+from guestroom.lab.study import dataset, document, report, runner
 from guestroom.lab.study.matrix import Configuration, read_matrix
 
 _SHIPPED = ("full", "quick")
@@ -58,21 +58,38 @@ def run(matrix: str, out: Path, only: str | None, repetitions: int, jobs: int, s
 
 @study.command(name="report")
 @click.argument("runs", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to; beside the runs by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder, or the report's file (.md); beside the runs by default."
+)
+@click.option("--html", "page", type=click.Path(path_type=Path), help="The page's file; report.html there by default.")
 @json_option
-def report_(runs: Path, out: Path | None, as_json: bool) -> None:
-    """Say what the RUNS (a study's runs.jsonl, or runs.jsonl.gz) show: report.md, and the data as a tidy table."""
+def report_(runs: Path, out: Path | None, page: Path | None, as_json: bool) -> None:
+    """Say what the RUNS (a study's runs.jsonl, or runs.jsonl.gz) show: report.md, one page, and the data as a table."""
     found = dataset.latest(dataset.read(runs))
-    folder = out if out is not None else runs.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(report.markdown(found))
-    dataset.write_table(folder / "table.csv.gz", found)
-    dataset.write_gzip(folder / "runs.jsonl.gz", found)
-    written = [str(folder / name) for name in ("report.md", "table.csv.gz", "runs.jsonl.gz")]
+    folder, text = _places(out if out is not None else runs.parent)
+    page = folder / "report.html" if page is None else page
+    blocks = report.build(found)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text.write_text(document.markdown(blocks))
+        page.write_text(report.html(blocks))
+        drawn = [folder / f"{picture.name}.svg" for picture in document.pictures(blocks)]
+        for path, picture in zip(drawn, document.pictures(blocks), strict=True):
+            path.write_text(picture.svg)
+        dataset.write_table(folder / "table.csv.gz", found)
+        dataset.write_gzip(folder / "runs.jsonl.gz", found)
+    except OSError as error:
+        raise InputError(f"can't write the report: {error.strerror}", where=str(error.filename or folder)) from error
+    written = [str(path) for path in (text, page, *drawn, folder / "table.csv.gz", folder / "runs.jsonl.gz")]
     if as_json:
         emit_json({"runs": len(found), "written": written})
     else:
         emit_text(f"{len(found)} runs: {', '.join(written)}")
+
+
+def _places(out: Path) -> tuple[Path, Path]:
+    """Folder of everything, and the report's own file."""
+    return (out.parent, out) if out.suffix == ".md" else (out, out / "report.md")
 
 
 study.add_command(fit_)
