@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.lab.study_runs import BASE, run
 
-from guestroom.lab.study.machine import FILLED_MIB
+from guestroom.lab.study.disks import FILLED_MIB
 from guestroom.lab.study.rule import Judged, Point, distinct, fit, judge, points, requests, tables_mib, verdicts
 from guestroom.lab.study.samples import Samples
 

@@ -79,7 +79,7 @@ def _costs(found: Found) -> Iterable[str]:
     if not found.flights:
         yield f"a request in flight: {NOT_MEASURED}"
     for flight in sorted(found.flights, key=lambda one: (one.found.value, one.unit)):
-        if flight.found.half_width is not None:
+        if flight.plain and flight.found.half_width is not None:
             yield f"a request in flight ({flight.unit}): {signed(flight.found, digits=3)}"
 
 

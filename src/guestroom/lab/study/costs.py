@@ -21,11 +21,15 @@ UNITS: tuple[tuple[str, str, float], ...] = (
     ("balloon", "balloon device", 1),
     ("iothreads", "I/O thread", 1),
     ("queues", "queue of a disk", 1),
+    ("hot_disks", "disk plugged in under load", 1),
+    ("snapshots", "external snapshot under load", 1),
+    ("shares", "virtio-fs share", 1),
+    ("vga_mib", "MiB of video memory", 1),
     ("ram_mib", "GiB of RAM", 1024),
     ("tb_mib", "MiB of `tb-size`", 1),
 )
 """Factor, the name of a unit, and how many of the factor are one unit."""
-_LEFT_TO_QEMU = frozenset({"tb_mib", "queues"})
+_LEFT_TO_QEMU = frozenset({"queues", "tb_mib", "vga_mib"})
 """Of these, 0 is no number but QEMU's own choice."""
 BOUND_MIB = 2.0
 """What is shown to cost less than this is said not to matter."""
@@ -38,6 +42,8 @@ class Cost:
     unit: str
     found: Estimate
     configs: tuple[str, ...]
+    plain: bool = True
+    """Whether it is told on the first page: of requests in flight, those of random reads and writes alone."""
 
 
 def costs(samples: Samples) -> tuple[Cost, ...]:
@@ -70,7 +76,8 @@ def in_flight(samples: Samples) -> tuple[Cost, ...]:
             for name, _, here in samples.changed(configs[0], BASE)
             if BASE in samples and name not in ("depth", "backing", "compressed", "cluster_kib", "load", "format")
         ]
-        found.append(Cost(", ".join([*words, *others]), slope, configs))
+        plain = not others and str(factor(run, "load")).startswith("rand")
+        found.append(Cost(", ".join([*words, *others]), slope, configs, plain))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from guestroom.lab.study.dataset import Factor
-from guestroom.lab.study.machine import FILLED_MIB
+from guestroom.lab.study.disks import FILLED_MIB
 from guestroom.lab.study.matrix import DEFAULTS
 from guestroom.lab.study.samples import BASE, Samples
 
@@ -35,6 +35,7 @@ STORAGE = frozenset(
         "cluster_kib",
         "compressed",
         "depth",
+        "filled",
         "format",
         "jobs",
         "l2_cache_mib",
@@ -46,7 +47,7 @@ STORAGE = frozenset(
     }
 )
 """Factors the rule may see differ; a guest that differs from the base in others is no guest of the rule."""
-_LOADS = frozenset({"randread", "randwrite", "idle"})
+_LOADS = frozenset({"randread", "randwrite", "randrw", "idle"})
 _STEADY_MIB = 2.0
 """Errors are weighed by this and a share of the growth: a heavy guest's peak varies as it is high."""
 _ROUNDS, _ENOUGH = 4000, 1e-10
@@ -86,13 +87,13 @@ def tables_mib(factors: Mapping[str, Factor]) -> float:
 
 
 def image_mib(factors: Mapping[str, Factor]) -> float:
-    """Virtual size: an overlay or a compressed image of a study is as large as the data in it.
+    """Virtual size: an image of a study that has data, in itself or below it, is as large as the data.
 
     ``image_mib`` says another, of a guest that is no guest of the study.
     """
     if "image_mib" in factors:
         return float(factors["image_mib"] or 0)
-    if _get(factors, "backing") or _get(factors, "compressed"):
+    if any(_get(factors, name) for name in ("backing", "compressed", "filled")):
         return float(FILLED_MIB)
     return 1024.0 * float(_get(factors, "virtual_gib") or 0)
 
@@ -108,7 +109,7 @@ def features(factors: Mapping[str, Factor]) -> tuple[float, ...]:
     flying, qcow2 = requests(factors), _get(factors, "format") == "qcow2"
     whole = flying_mib(factors) if qcow2 else 0.0
     zipped = bool(_get(factors, "compressed"))
-    copied = bool(_get(factors, "backing")) and _get(factors, "load") == "randwrite"
+    copied = bool(_get(factors, "backing")) and _get(factors, "load") in ("randwrite", "randrw")
     cluster = _count(factors, "cluster_kib", 64) / 1024 if qcow2 else 0.0
     fetching = float(flying * (copied or zipped))
     return 1.0, cluster, whole * copied, whole * zipped, float(flying), fetching, tables_mib(factors)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from guestroom.lab.study.alone import ALONE
 from guestroom.lab.study.dataset import Factor, Run
 from guestroom.lab.study.matrix import DEFAULTS
 from guestroom.lab.study.stats import Estimate, Spread, difference, mean, pooled, slope
@@ -54,7 +55,7 @@ def peak_mib(run: Run) -> float:
 
 def is_again(run: Run) -> bool:
     """Whether it is a configuration measured once more, alone, to check those that ran side by side."""
-    return run.run_id.rpartition("/")[2].startswith("alone")
+    return run.run_id.rpartition("/")[2].startswith(ALONE)
 
 
 class Samples:

@@ -18,8 +18,10 @@ from guestroom.units import MIB
 EVE_MIB = undefined_part().bytes / MIB
 _NAMED = ("TCG code buffer", "copy of the kernel image", "page tables", "private pages of programs and libraries")
 """Parts that EVE's other terms stand for, or that its guests lack."""
-_GUESTS_OWN = frozenset({"env_arena_max", "memory", "ram_mib", "tb_mib", "vcpus"})
+_GUESTS_OWN = frozenset({"env_arena_max", "ram_mib", "tb_mib", "vcpus"})
 """Factors that EVE's other terms stand for, and knobs."""
+_COUNTED = ("backing", "compressed", "allocated")
+"""Images whose growth is counted once for all."""
 _TABLES = "qcow2 L2 tables in their cache, at its default limit"
 _IMAGES = 16
 
@@ -52,7 +54,7 @@ def _more_images(found: list[Share]) -> Iterator[Share]:
         if tables is None or total >= EVE_MIB:
             return
         total += tables.size_mib
-        yield Share(f"the same of image number {number}", tables.size_mib, tables.config)
+        yield Share(f"qcow2 L2 tables of image number {number}", tables.size_mib, tables.config)
 
 
 def _grown(samples: Samples) -> list[Share]:
@@ -73,15 +75,15 @@ def _grown(samples: Samples) -> list[Share]:
 
 
 def _added(samples: Samples) -> list[Share]:
-    """The most each other family adds to what it is compared with, where that is told apart from chance."""
+    """The most each other family adds to the base, where that is told apart from chance."""
     best: dict[str, Share] = {}
-    for one in samples.contrasts:
-        names = {name for name, _, _ in one.changed}
-        if names & _GUESTS_OWN or names <= STORAGE - {"load", "aio"} or one.overhead_mib.value <= 0:
+    for config in sorted(samples.by_config):
+        run = samples.first(config)
+        names = {name for name, _, _ in samples.changed(config, BASE)}
+        if names & _GUESTS_OWN or names <= STORAGE - {"load", "aio"} or any(factor(run, name) for name in _COUNTED):
             continue
-        if one.overhead_mib.may_be_zero or len(names) > 2:
-            continue
-        family = samples.first(one.config).family
-        if family not in best or one.overhead_mib.value > best[family].size_mib:
-            best[family] = Share(family, one.overhead_mib.value, one.config)
+        found = samples.difference(config, BASE)
+        known = best.get(run.family)
+        if found.value > 0 and not found.may_be_zero and (known is None or found.value > known.size_mib):
+            best[run.family] = Share(run.family, found.value, config)
     return list(best.values())

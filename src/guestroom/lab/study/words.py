@@ -16,7 +16,14 @@ NAMES = {
     "cluster_kib": "cluster size, KiB",
     "compressed": "compressed image",
     "depth": "requests of each job",
+    "cache_clean_s": "`cache-clean-interval`, s",
+    "detect_zeroes": "`detect-zeroes`",
     "env_arena_max": "`MALLOC_ARENA_MAX`",
+    "env_mmap_kib": "`MALLOC_MMAP_THRESHOLD_`, KiB",
+    "env_trim_kib": "`MALLOC_TRIM_THRESHOLD_`, KiB",
+    "filled": "image full of data",
+    "hot_disks": "disks plugged in",
+    "iops_max": "`throttling.iops-total`",
     "disks": "disks",
     "iothreads": "I/O threads",
     "jobs": "jobs",
@@ -24,17 +31,37 @@ NAMES = {
     "load_s": "load, s",
     "memory": "RAM backend",
     "nics": "network devices",
+    "pool_max": "`thread-pool-max`",
     "queue_size": "`queue-size`",
     "queues": "`num-queues`",
     "ram_mib": "RAM, MiB",
+    "refcount_cache_kib": "`refcount-cache-size`, KiB",
+    "shares": "virtio-fs shares",
+    "snapshots": "external snapshots",
     "tb_mib": "`tb-size`, MiB",
+    "touch_mib": "RAM written over and over, MiB",
     "usb": "USB",
     "vcpus": "vCPUs",
+    "vga_mib": "`vgamem_mb`",
     "virtual_gib": "virtual size, GiB",
     "vnc_clients": "VNC clients",
 }
 """Factors whose own name says too little; a factor that is not here is shown by its name."""
-_CHOSEN = frozenset({"env_arena_max", "l2_cache_mib", "queue_size", "queues", "tb_mib"})
+_CHOSEN = frozenset(
+    {
+        "cache_clean_s",
+        "env_arena_max",
+        "env_mmap_kib",
+        "env_trim_kib",
+        "l2_cache_mib",
+        "pool_max",
+        "queue_size",
+        "queues",
+        "refcount_cache_kib",
+        "tb_mib",
+        "vga_mib",
+    }
+)
 """Factors whose 0 leaves the choice to QEMU or the C library."""
 
 
@@ -51,6 +78,8 @@ def value_of(factor: str, value: Factor) -> str:
         return "none"
     if value == 0 and factor in _CHOSEN:
         return "default"
+    if value == 0 and factor == "iops_max":
+        return "no limit"
     if value == 0 and factor not in NAMES and DEFAULTS.get(factor) == 0:
         return "unset"
     return f"{value}"
