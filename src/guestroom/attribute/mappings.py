@@ -23,6 +23,10 @@ ROUNDING_BYTES = 64 * 1024
 LARGE_BYTES = 128 * 1024
 """From here on glibc maps an allocation apart (``M_MMAP_THRESHOLD``, malloc(3))."""
 
+_IN_FLIGHT, _LARGE = "qcow2 caches and requests in flight", "large allocations"
+_JOBS = "block job buffers and large allocations"
+UNMARKED = frozenset({_IN_FLIGHT, _LARGE, _JOBS})
+"""Names of large maps without a mark: each may hold several things."""
 _NO_BLOCKS: Mapping[int, str] = MappingProxyType({})
 
 
@@ -53,10 +57,14 @@ BLOCK_NAMES: Mapping[int, str] = MappingProxyType(
         64 * MIB: "video memory",
         64 * 1024: "ROMs",
         4096: "ACPI loader",
+        3653632: "UEFI flash",
+        540672: "UEFI flash",
+        1966080: "UEFI flash",
     }
 )
 """RAM blocks of QEMU 7.2's x86 machines by size (HMP ``info ramblock``): ``pc.bios`` 256 KiB, ``pc.rom`` 128 KiB,
-``/rom@etc/acpi/tables`` 2 MiB (128 KiB in use), ``vga.vram`` 16 MiB (qxl 64), option ROMs 64 KiB."""
+``/rom@etc/acpi/tables`` 2 MiB (128 KiB in use), ``vga.vram`` 16 MiB (qxl 64), option ROMs 64 KiB;
+``system.flash0`` and ``1`` have the sizes of the files (Debian's OVMF: code of 4 and 2 MiB less the variables)."""
 
 
 def name_of(vma: Vma, before: Vma | None, hints: Hints) -> tuple[str, str]:
@@ -80,11 +88,11 @@ def _large(vma: Vma, hints: Hints) -> tuple[str, str]:
     if hints.cluster_bytes is not None and vma.size_bytes >= hints.cluster_bytes:
         caches, burst = format_bytes(hints.cache_bytes), format_bytes(hints.burst_bytes)
         why = f"maps of at least one cluster ({format_bytes(hints.cluster_bytes)}); at most {caches} of caches"
-        return "qcow2 caches and requests in flight", f"{why}, {burst} of requests{running}"
+        return _IN_FLIGHT, f"{why}, {burst} of requests{running}"
     if hints.jobs:
         # A mirror's buffer is one map of 16 MiB (block/mirror.c), but the kernel merges it with its neighbours.
-        return "block job buffers and large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more{running}"
-    return "large allocations", f"maps of {format_bytes(LARGE_BYTES)} and more, apart from the heap"
+        return _JOBS, f"maps of {format_bytes(LARGE_BYTES)} and more{running}"
+    return _LARGE, f"maps of {format_bytes(LARGE_BYTES)} and more, apart from the heap"
 
 
 def _by_mark(vma: Vma, hints: Hints) -> tuple[str, str] | None:

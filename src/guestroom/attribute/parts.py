@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from guestroom.attribute.mappings import Hints, name_of
+from guestroom.attribute.mappings import UNMARKED, Hints, name_of
 from guestroom.attribute.smaps import Vma, guest_ram_blocks
 from guestroom.units import PAGE_BYTES
 
@@ -165,11 +165,29 @@ def _anonymous(
         ram = frozenset(vma for run in runs or () for vma in run)
         shared += sum(vma.rss_bytes - vma.anonymous_bytes for vma in ram)
         before: Vma | None = None
+        own: list[Part] = []
         for vma in sorted(process.vmas, key=lambda one: one.start):
             if vma.anonymous_bytes:
-                parts.append(_mapping(process, vma, before, hints, is_ram=vma in ram))
+                own.append(_mapping(process, vma, before, hints, is_ram=vma in ram))
             before = vma
+        parts += _foretold(own, hints) if process.qemu else own
     return _merged(parts), shared
+
+
+def _foretold(parts: list[Part], hints: Hints) -> list[Part]:
+    """What is foretold and has no mapping of its own is in a larger one, merged with a neighbour by the kernel.
+
+    Taken out of the smallest unmarked mapping that can hold it; where none can, it is not there.
+    """
+    for size_bytes, name in hints.sizes.items():
+        holders = [part for part in parts if part.name in UNMARKED and part.size_bytes >= size_bytes]
+        if holders and all(part.name != name for part in parts):
+            holder = min(holders, key=lambda part: part.size_bytes)
+            source = "foretold by its configuration, inside a larger map"
+            rest = replace(holder, size_bytes=holder.size_bytes - size_bytes)
+            parts = [*(part for part in parts if part is not holder), rest]
+            parts.append(Part(name, size_bytes, source, PartKind.OVERHEAD))
+    return parts
 
 
 def _mapping(process: ProcessMemory, vma: Vma, before: Vma | None, hints: Hints, *, is_ram: bool) -> Part:

@@ -76,6 +76,21 @@ def test_each_mapping_is_named_by_its_marks() -> None:
     assert found["private pages of programs and libraries"] == 100 * KIB
 
 
+def test_a_foretold_copy_is_found_inside_a_larger_map() -> None:
+    """The kernel merges neighbours: what the configuration foretells is then part of the smallest map that holds it."""
+    larger = replace(MAPPINGS[8], size_bytes=15 * MIB, anonymous_bytes=15 * MIB)
+    merged = [larger if one is MAPPINGS[8] else one for one in MAPPINGS]
+    charge = replace(CHARGE, anon_bytes=ANON + 2 * MIB, usage_bytes=CHARGE.usage_bytes + 2 * MIB)
+    found = sizes(explain(charge, (replace(QEMU, vmas=tuple(merged)),), (RAM,), HINTS, cpus=2))
+    assert found["copy of the kernel image"] == 13 * MIB + 20 * KIB
+    assert found["large allocations"] == 7 * MIB - 20 * KIB
+
+
+def test_a_foretold_copy_that_no_map_can_hold_is_not_there() -> None:
+    """Nothing is named after a hint that the figures contradict."""
+    assert "of 40 MiB" not in sizes(told(hints=Hints(sizes={40 * MIB: "of 40 MiB"})))
+
+
 def test_the_kernels_own_memory_and_page_cache_are_parts() -> None:
     """Tables and stacks are counted where v1 tells only the sum; page cache is mapped, dirty or clean."""
     found = sizes(told())
