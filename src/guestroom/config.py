@@ -119,6 +119,8 @@ class Settings:
     sharing: Sharing = Sharing.RESERVE
     policy: str = "eve"
     """Sizing policy that gives the need."""
+    coverage: float = 0.95
+    """Share of guests that is to stay within a need, where the policy can promise a share."""
     overhead_bytes: int | None = None
     """Host-wide fixed need (EVE's node setting), before any per-guest one."""
     cap_bytes: int | None = None

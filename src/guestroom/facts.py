@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from guestroom.lives import Promised
 from guestroom.units import PAGE_BYTES, UNLIMITED, Limit
 
 
@@ -371,6 +372,10 @@ class GuestRecord:
     """Set where the guest was not started by guestroom but adopted."""
     braked: BrakeMark | None = None
     """Set while it is slowed down by QMP."""
+    life_peak_bytes: int | None = None
+    """The largest overhead of its whole life; ``overhead_peak_bytes`` is that of the last window."""
+    promised: Promised | None = None
+    """What was promised for it at its admission; None: nothing was (an adopted guest)."""
 
     @property
     def promised_charged_bytes(self) -> int:

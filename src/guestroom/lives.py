@@ -6,6 +6,7 @@ Plain data like the facts, as the ledger keeps it. What is learned from it is ``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,15 @@ class Life:
     def missed(self) -> bool:
         """Whether it needed more than an estimate promised."""
         return not self.promised.fixed and self.peak_bytes > self.promised.overhead_bytes
+
+
+class LifeBook(Protocol):
+    """Where lives are kept: a part of the ledger. Raises ``LedgerError`` as all of it."""
+
+    def put_life(self, life: Life) -> None:
+        """Write a life in place of any earlier report of it."""
+        ...
+
+    def lives(self, limit: int = 20_000) -> tuple[Life, ...]:
+        """The last ``limit`` lives, those that were reported longest ago first."""
+        ...

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from guestroom.actions import Action, Outcome
 from guestroom.facts import Accounting, GuestRecord, HostFacts, MemoryReading, Moved, OverheadReading
+from guestroom.lives import LifeBook
 from guestroom.turns import QueueEntry
 from guestroom.units import Limit
 
@@ -301,7 +302,7 @@ class EndedGuest:
     reason: str
 
 
-class Ledger(Protocol):
+class Ledger(LifeBook, Protocol):
     """What was decided and happened, durable (promise P8).
 
     Every method returns only when its entry would survive a crash, and raises ``LedgerError`` otherwise:

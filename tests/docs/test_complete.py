@@ -17,8 +17,10 @@ from tests.integration.test_story import CHAPTERS
 from tools import docs_reference, docs_story
 
 from guestroom.agent import settings_model
+from guestroom.cli import families
 from guestroom.cli.main import COMMANDS
 from guestroom.ports import Event
+from guestroom.size import Kept
 
 SRC = ROOT / "src" / "guestroom"
 REFERENCE = ROOT / "docs" / "reference"
@@ -193,6 +195,29 @@ def test_every_json_field_is_documented(heading: str, function: str) -> None:
     returned = next(node.value for node in reversed(found.body) if isinstance(node, ast.Return))
     assert isinstance(returned, ast.Dict)
     assert fields(heading) == {ast.literal_eval(key) for key in returned.keys if key is not None}
+
+
+def test_every_field_of_learning_is_documented() -> None:
+    """json.md lists what /v1/learning has and what each of its groups has."""
+    found = next(
+        node
+        for node in ast.walk(ast.parse((SRC / "agent" / "learning.py").read_text()))
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "row"
+    )
+    returned = next(node.value for node in reversed(found.body) if isinstance(node, ast.Return))
+    assert isinstance(returned, ast.Dict)
+    own = {ast.literal_eval(key) for key in returned.keys if key is not None}
+    assert fields("Learning") == own | {field.name for field in dataclasses.fields(Kept)}
+
+
+def test_every_metric_is_documented() -> None:
+    """Each figure for Prometheus is in the guide, by its name or by the end that follows a name before it."""
+    text = (ROOT / "docs" / "howto" / "metrics.md").read_text()
+    named = set(re.findall(r"`(guestroom_\w+)", text))
+    for row in text.splitlines():
+        first = re.search(r"`(guestroom_(?:guest|host|promise))_\w+", row)
+        named |= {first[1] + end for end in re.findall(r"`(_\w+)", row)} if first is not None else set()
+    assert {*families.OF_GUEST, *families.OF_HOST, *families.OF_PROMISES} - named == set()
 
 
 def test_event_fields_are_documented() -> None:

@@ -73,6 +73,8 @@ class _SimMonitor:
         self._guest.running = True
 
     def execute(self, command: str, /, **arguments: object) -> Any:
+        if command == "query-version":
+            return {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "simulated"}
         return {} if command == "query-migrate" else []
 
     def events(self) -> tuple[str, ...]:

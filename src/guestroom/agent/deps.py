@@ -18,6 +18,7 @@ from guestroom.config import Settings
 from guestroom.errors import LedgerError
 from guestroom.facts import Adoption, BrakeMark, Candidate, GuestRecord, Identity, OverheadReading
 from guestroom.layout import Layout
+from guestroom.lives import Life
 from guestroom.ports import Applier, Clock, Figure, Ledger, Machine, Observer
 from guestroom.units import Limit
 
@@ -191,6 +192,10 @@ class LateEntries(Protocol):
 
     def remove_guest(self, name: str, reason: str) -> object:
         """A guest's end."""
+        ...
+
+    def put_life(self, life: Life) -> object:
+        """What a guest came to."""
         ...
 
     def remove_waiting(self, name: str) -> object:

@@ -68,6 +68,7 @@ class Keeper:
         """A clean stop: nothing stays held, killers are as they were, guests go on under their limits (P11)."""
         self.ending = True
         self.tasks.cancel()
+        self.room.learning.report(self.room.cares.values())
         async with self.room.lock:
             for care in self.room.cares.values():
                 if care.record.held:
@@ -115,7 +116,8 @@ class Keeper:
     ) -> dict[str, object]:
         """Dry run: the verdict and every limit that would change."""
         room, deps = self.room, self.deps
-        wanted = understand(name, argv, readconfig, deps.settings, _ANY_PATH, deps.huge_paths, on_short)
+        sizer = room.learning.sizer()
+        wanted = understand(name, argv, readconfig, deps.settings, _ANY_PATH, deps.huge_paths, on_short, sizer)
         async with room.lock:
             if name in room.cares:
                 raise InputError(f"a guest named {name!r} is under care already", where=name)
@@ -247,6 +249,10 @@ class Keeper:
         else:
             found = await self.deps.book(ledger.events, after, limit, guest)
         return [asdict(event) | {"numbers": dict(event.numbers)} for event in found]
+
+    async def learning_row(self) -> dict[str, object]:
+        """What was promised and kept, as ``/v1/learning`` shows it."""
+        return await self.room.learning.row()
 
     async def host_row(self) -> dict[str, object]:
         """The host as ``/v1/host`` shows it."""

@@ -59,8 +59,9 @@ class Launch:
         await self._check_children()
         check_name(request.name)
         path = await deps.kernel(deps.monitor_path, request.name, request.peer_uid)
+        name, argv, sizer = request.name, request.argv, self.room.learning.sizer()
         wanted = understand(
-            request.name, request.argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short
+            name, argv, request.readconfig, deps.settings, path, deps.huge_paths, request.on_short, sizer
         )
         await self.before(wanted)
         reservation = Reservation(self.room, self.waiting, self.session, wanted, path)
@@ -113,6 +114,7 @@ class Launch:
         monitor = await self._monitor(care, path)
         try:
             status = await deps.kernel(monitor.query_status)
+            await self.room.learning.runs_on(care, monitor)
             await self._check(care, wanted)
             await deps.kernel(machine.put, pid, name, "vmm")
             deps.fault("moved")

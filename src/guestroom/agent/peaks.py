@@ -31,6 +31,8 @@ class PeakWindow:
     def __init__(self, window_s: float) -> None:
         self.half_s = window_s / 2
         self._halves: deque[_Half] = deque(maxlen=2)
+        self._before_bytes: int | None = None
+        """Peak of all halves that are over."""
         self._last: int | None = None
         self._largest_gap = 0
 
@@ -66,6 +68,8 @@ class PeakWindow:
                 half.peak_bytes, half.cache_bytes = seen, cache
             return False
         began = not self._halves
+        if len(self._halves) == 2:
+            self._before_bytes = max(self._before_bytes or 0, self._halves[0].peak_bytes)
         self._halves.append(_Half(at_s, seen, cache))
         self._largest_gap = 0
         return not began
@@ -85,9 +89,15 @@ class PeakWindow:
         if self._last is not None:
             self._last = max(0, self._last - records_bytes)
 
-    def restore(self, at_s: float, peak_bytes: int) -> None:
-        """Begin with a peak that was recorded before a restart."""
+    def restore(self, at_s: float, peak_bytes: int, life_bytes: int | None = None) -> None:
+        """Begin with a peak that was recorded before a restart, and with that of the whole life."""
         self._halves.append(_Half(at_s, peak_bytes, 0))
+        self._before_bytes = life_bytes
+
+    @property
+    def life_bytes(self) -> int | None:
+        """The largest overhead in all its life, or None before the first sample."""
+        return max((peak for peak in (self.peak_bytes, self._before_bytes) if peak is not None), default=None)
 
     @property
     def peak_bytes(self) -> int | None:

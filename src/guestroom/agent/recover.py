@@ -33,6 +33,7 @@ _MONITOR_S = 2.0
 async def recover(room: Room, adoptions: Adoptions) -> None:
     """Take everything back that lives, finish what ended, then divide the room again. The caller holds the lock."""
     deps = room.deps
+    await room.learning.load()
     recorded = {record.name: record for record in await deps.book(deps.ledger.get_guests)}
     records, adopted = split_off(recorded)
     await adoptions.take_back(adopted)
@@ -202,7 +203,7 @@ def _care(room: Room, record: GuestRecord, limit: Limit | None) -> Care:
     started_s = now_s - ago_s(clock, record.started_wall_s, record.identity)
     care = Care(record, started_s, PeakWindow(settings.peak_window_s), limit_bytes=limit)
     if record.overhead_peak_bytes is not None:
-        care.peaks.restore(now_s, record.overhead_peak_bytes)
+        care.peaks.restore(now_s, record.overhead_peak_bytes, record.life_peak_bytes)
     care.held_since_s = now_s if record.held else None
     if record.recreated_wall_s is not None:
         care.recreated_s = now_s - ago_s(clock, record.recreated_wall_s, record.identity)

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from guestroom import size
+from guestroom.agent.sizer import Sizer
 from guestroom.config import OnShort, Settings
 from guestroom.describe import PreparedArgv, burst_bytes, burst_reason, prepare
 from guestroom.errors import DescribeError, UsageError
 from guestroom.facts import Newcomer
 from guestroom.guest import Guest, check_name
+from guestroom.lives import Promised
 from guestroom.units import format_bytes
 
 
@@ -44,6 +46,7 @@ class Understood:
     prepared: PreparedArgv
     newcomer: Newcomer
     policy: str
+    promised: Promised
     burst_bytes: int
     burst_reason: str
     fixed_overhead: bool
@@ -57,8 +60,12 @@ def understand(
     monitor_path: str,
     huge_paths: tuple[str, ...] = (),
     on_short: OnShort | None = None,
+    sizer: Sizer | None = None,
 ) -> Understood:
-    """Read a guest's argv and say what it needs. Raises ``InputError`` for what can't be understood or run."""
+    """Read a guest's argv and say what it needs. Raises ``InputError`` for what can't be understood or run.
+
+    ``sizer``: what knows this host's history; without it nothing was learned yet.
+    """
     check_name(name)
     if not argv:
         raise UsageError("there is no QEMU command", where=name, hint="put it behind '--'")
@@ -68,12 +75,7 @@ def understand(
     if guest.ram_bytes is None:
         raise DescribeError("how much RAM this guest has is not known", where=name, hint="give -m on the command line")
     own = settings.guest(name)
-    found = size.need(
-        guest,
-        settings.policy,
-        host_overhead_bytes=settings.overhead_bytes,
-        guest_overhead_bytes=own.overhead_bytes,
-    )
+    found, promised = (sizer or Sizer(settings)).need(guest, name, argv[0])
     need_bytes, fixed = found.estimate.overhead_bytes, found.origin is not size.Origin.ESTIMATE
     cap_bytes = own.cap_bytes if own.cap_bytes is not None else settings.cap_bytes
     boot_floor = size.boot_floor_bytes(guest)
@@ -98,4 +100,4 @@ def understand(
         fixed_overhead=fixed,
     )
     policy = found.origin.value if fixed else settings.policy
-    return Understood(guest, prepared, newcomer, policy, burst_bytes(guest), burst_reason(guest), fixed)
+    return Understood(guest, prepared, newcomer, policy, promised, burst_bytes(guest), burst_reason(guest), fixed)

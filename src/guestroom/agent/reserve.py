@@ -188,6 +188,7 @@ class Reservation:
             overhead_peak_bytes=None,
             started_wall_s=deps.clock.wall(),
             policy=wanted.policy,
+            promised=wanted.promised,
             on_short=newcomer.on_short,
             squeezed=verdict is not None and verdict.kind is VerdictKind.SQUEEZE,
             recreatable=newcomer.recreatable,

@@ -19,6 +19,7 @@ from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.folders import Folders
 from guestroom.agent.following import Following
+from guestroom.agent.learning import Learning
 from guestroom.agent.lending import Loan, RoomLock
 from guestroom.agent.plans import broken as broken
 from guestroom.agent.plans import inputs_of as inputs_of
@@ -48,6 +49,7 @@ class Room:
         self.taking_bytes = 0
         """Room that a step in flight takes: not free, though no grant shows it yet."""
         self.following = Following(deps, self.cares)
+        self.learning = Learning(deps)
         self.folders = Folders(deps)
         self.walls_hit = 0
         """How often a guest was seen waiting at its limit; the goal is 0."""
@@ -119,7 +121,7 @@ class Room:
             await self.deps.kernel(self.folders.reset_peak, care.name)
         peak = care.peaks.peak_bytes
         if peak != care.record.overhead_peak_bytes:
-            care.record = replace(care.record, overhead_peak_bytes=peak)
+            care.record = replace(care.record, overhead_peak_bytes=peak, life_peak_bytes=care.peaks.life_bytes)
 
     async def look_at_all(self) -> None:
         """Read every running guest's overhead."""
@@ -379,6 +381,7 @@ class Room:
     async def clear(self, care: Care, *, left_over: bool = False) -> None:
         """Remove an ended guest's cgroups and let go of its process; what the kernel still drains is tried again."""
         deps, name = self.deps, care.name
+        self.learning.ended(care)
         deps.alarms.forget(name)
         made = deps.inodes.pop(name, None)
         if care.pidfd is not None:

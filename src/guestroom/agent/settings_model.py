@@ -270,6 +270,14 @@ class SizingSection(Section):
         ", ".join(f'"{name}"' for name in size.policies()),
         "Sizing policy that gives a guest's need (guestroom size shows them side by side).",
     )
+    coverage: float = Field(
+        _D.coverage,
+        alias="coverage",
+        ge=0.5,
+        le=0.999,
+        description="Share of guests that is to stay within the need, by a policy that can promise one (learned).",
+        json_schema_extra={"toml": f"{_D.coverage:g}", "allowed": "from 0.5 to 0.999"},
+    )
     overhead_bytes: Annotated[int | None, _size_or("none", 1)] = _key(
         "overhead",
         _D.overhead_bytes,

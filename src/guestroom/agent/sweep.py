@@ -67,6 +67,7 @@ class Sweep:
         self.foreign.keep(room.cares)
         await self._host_wall()
         await self.adopted.tend()
+        room.learning.tend(room.cares.values())
         deps.flush()
         await self.growing.look(looked)
         if room.folders.due(now_s):

@@ -10,7 +10,7 @@ from guestroom.agent.care import Care
 from guestroom.agent.following import Follows
 from guestroom.config import Settings
 from guestroom.decide import Budget, Place
-from guestroom.facts import Accounting, GuestState, HostFacts
+from guestroom.facts import Accounting, GuestRecord, GuestState, HostFacts
 from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit
 
@@ -65,6 +65,9 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
         "cache_bytes": reading.cache_bytes if reading is not None else None,
         "need_bytes": record.need_bytes,
         "policy": record.policy,
+        "life_peak_bytes": record.life_peak_bytes,
+        "promised_coverage": record.promised.coverage if record.promised is not None else None,
+        "missed": missed(record),
         "floor_bytes": floor,
         "grant_bytes": record.grant_bytes,
         "cap_bytes": record.cap_bytes,
@@ -74,6 +77,14 @@ def guest_row(care: Care, settings: Settings, now_s: float) -> dict[str, object]
         "place": None,
         "waited_s": None,
     }
+
+
+def missed(record: GuestRecord) -> bool | None:
+    """Whether a guest needed more than an estimate promised for it; None where none did, or nothing was seen yet."""
+    promised, peak = record.promised, record.life_peak_bytes
+    if promised is None or promised.fixed or peak is None:
+        return None
+    return peak > promised.overhead_bytes
 
 
 def queued_row(entry: QueueEntry, place: Place, now_s: float) -> dict[str, object]:
@@ -86,6 +97,7 @@ def queued_row(entry: QueueEntry, place: Place, now_s: float) -> dict[str, objec
         "state": GuestState.QUEUED.value,
         **dict.fromkeys(nothing, False),
         **dict.fromkeys((*unknown, "cache_bytes", "policy", "floor_bytes", "limit_bytes", "braked")),
+        **dict.fromkeys(("life_peak_bytes", "promised_coverage", "missed")),
         "held_s": 0.0,
         "braked_s": 0.0,
         "accounting": Accounting.SPLIT.value,

@@ -68,6 +68,11 @@ def _looking(app: FastAPI, keeper: Keeper) -> None:
         """The host: budget, reserve, headroom and their terms."""
         return await keeper.host_row()
 
+    @app.get("/v1/learning")
+    async def learning() -> dict[str, object]:
+        """What was promised for guests at their admission, and how often it was kept."""
+        return await keeper.learning_row()
+
     @app.get("/v1/events", response_model=None)
     async def events(
         after: _After = 0, limit: _Limit = 1000, follow: bool = False, last: bool = False, guest: str | None = None

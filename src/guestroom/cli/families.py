@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 OF_GUEST: Mapping[str, tuple[str, str]] = {
     "guestroom_guest_ram_bytes": ("ram_bytes", "RAM promised to the guest."),
     "guestroom_guest_overhead_bytes": ("overhead_bytes", "Memory in use beside the guest's RAM."),
-    "guestroom_guest_overhead_peak_bytes": ("overhead_peak_bytes", "Largest overhead since the guest started."),
+    "guestroom_guest_overhead_peak_bytes": ("overhead_peak_bytes", "Largest overhead of the last window."),
     "guestroom_guest_need_bytes": ("need_bytes", "Overhead the guest was expected to need at its peak."),
     "guestroom_guest_floor_bytes": ("floor_bytes", "Least overhead the guest may be granted now."),
     "guestroom_guest_grant_bytes": ("grant_bytes", "Overhead granted to the guest."),
@@ -25,6 +25,12 @@ OF_GUEST: Mapping[str, tuple[str, str]] = {
     "guestroom_guest_held": ("held", "1 while the guest stands still for lack of room."),
     "guestroom_guest_held_seconds": ("held_s", "How long the guest has been held in all."),
     "guestroom_guest_squeezed": ("squeezed", "1 where the guest got less than its need."),
+    "guestroom_guest_life_peak_bytes": ("life_peak_bytes", "Largest overhead since the guest started."),
+    "guestroom_guest_promised_coverage_ratio": (
+        "promised_coverage",
+        "Share of guests its need was promised to hold for.",
+    ),
+    "guestroom_guest_missed": ("missed", "1 where the guest needed more than was promised for it."),
 }
 """Metric -> the field of ``ps`` and what it means. A field without a figure gives no sample: unknown is not 0."""
 OF_HOST: Mapping[str, tuple[str, str]] = {
@@ -39,6 +45,21 @@ OF_HOST: Mapping[str, tuple[str, str]] = {
     "guestroom_host_waiting": ("waiting", "Guests that wait for room."),
 }
 
+OF_PROMISES: Mapping[str, tuple[str, str]] = {
+    "guestroom_promise_lives": (
+        "lives",
+        "Guests remembered that were promised a need and ran long enough to judge it.",
+    ),
+    "guestroom_promise_missed_lives": ("missed", "Of them, those that needed more."),
+    "guestroom_promise_kept_ratio": ("coverage", "Share of them that stayed within it."),
+    "guestroom_promise_kept_least_ratio": ("coverage_at_least", "What that share surely is, with 95 % confidence."),
+    "guestroom_promise_promised_ratio": ("promised_coverage", "Share that was promised, on average."),
+    "guestroom_promise_waste_bytes": ("waste_bytes", "Granted above the peak, on average."),
+    "guestroom_promise_peak_bytes": ("peak_bytes", "Median peak."),
+    "guestroom_promise_largest_miss_bytes": ("largest_miss_bytes", "Most that one needed above its promise."),
+}
+"""By policy, QEMU and accelerator: promises, held against what happened. Forgotten lives leave them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -49,7 +70,13 @@ class Seen:
     """Monotonic seconds."""
 
 
-def families(rows: Iterable[Row] | None, host: Row | None, looks: Mapping[str, Seen], now_s: float) -> Iterator[Metric]:
+def families(
+    rows: Iterable[Row] | None,
+    host: Row | None,
+    looks: Mapping[str, Seen],
+    now_s: float,
+    learning: Row | None = None,
+) -> Iterator[Metric]:
     """Every family with its samples; without an agent only ``guestroom_up`` 0 and the version."""
     up = rows is not None and host is not None
     yield GaugeMetricFamily("guestroom_up", "1 where the agent answers.", value=float(up))
@@ -70,7 +97,19 @@ def families(rows: Iterable[Row] | None, host: Row | None, looks: Mapping[str, S
             if isinstance(row[field], int | float):
                 family.add_metric([row["name"]], float(row[field]))
         yield family
+    yield from _promises(learning)
     yield from _parts({row["name"] for row in shown}, looks, now_s)
+
+
+def _promises(learning: Row | None) -> Iterator[Metric]:
+    groups = learning["groups"] if learning is not None else []
+    for name, (field, meaning) in OF_PROMISES.items():
+        family = GaugeMetricFamily(name, meaning, labels=["policy", "qemu", "accelerator"])
+        for group in groups:
+            if group[field] is not None:
+                labels = [group["policy"], group["qemu"] or "", group["accelerator"]]
+                family.add_metric(labels, float(group[field]))
+        yield family
 
 
 def _parts(names: set[str], looks: Mapping[str, Seen], now_s: float) -> Iterator[Metric]:

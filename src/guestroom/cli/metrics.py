@@ -66,7 +66,9 @@ class Watcher:
         rows = self._rows()
         with self._lock:
             looks = dict(self._looks)
-        yield from families(rows, self._host() if rows is not None else None, looks, time.monotonic())
+        host = self._ask("/v1/host") if rows is not None else None
+        learning = self._ask("/v1/learning") if host is not None else None
+        yield from families(rows, host, looks, time.monotonic(), learning)
 
     def _rows(self) -> list[Row] | None:
         try:
@@ -78,12 +80,12 @@ class Watcher:
             self._looks = {name: seen for name, seen in self._looks.items() if name in names}
         return rows
 
-    def _host(self) -> Row | None:
+    def _ask(self, target: str) -> Row | None:
         try:
-            host: Row = self._client.get("/v1/host")
+            answer: Row = self._client.get(target)
         except GuestroomError:
             return None
-        return host
+        return answer
 
     def _take(self, row: Row) -> None:
         from guestroom.cli.families import Seen

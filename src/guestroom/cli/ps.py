@@ -8,6 +8,7 @@ import click
 
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, size_cell, table
+from guestroom.cli.promises import kept_lines
 
 COLUMNS = (
     Column("NAME"),
@@ -80,6 +81,8 @@ def ps(socket_path: str, as_json: bool) -> None:
     host = client.get("/v1/host")
     emit_text(host_line(host))
     for line in follow_lines(host):
+        emit_text(line)
+    for line in kept_lines(client.get("/v1/learning")["groups"]):
         emit_text(line)
 
 

@@ -9,10 +9,13 @@ from typing import TypeVar
 import click
 
 from guestroom.cli.inputs import SIZE, STDIN, read_text
+from guestroom.cli.learned import as_json as learned_json
+from guestroom.cli.learned import in_place, learned_from, print_why
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, one_line, table
 from guestroom.errors import DescribeError, GuestroomError, UsageError
 from guestroom.guest import Guest, check_name
 from guestroom.size import Estimate, check_policy, estimate, need, policies
+from guestroom.size.learned import DEFAULT_COVERAGE
 from guestroom.units import MIB, format_bytes
 
 _T = TypeVar("_T")
@@ -31,6 +34,9 @@ MOST_VCPUS = 65_536
 @click.option("--libvirt", metavar="FILE", help="Describe the guest by libvirt's domain XML ('-': stdin).")
 @click.option("--kubevirt", metavar="FILE", help="Describe the guest by KubeVirt's YAML or JSON ('-': stdin).")
 @click.option("--policy", "chosen", multiple=True, metavar="NAME", help="Only this policy, with all parts; repeatable.")
+@click.option("--ledger", metavar="PATH", help="Let policy learned learn from this agent's ledger or state folder.")
+@click.option("--why", is_flag=True, help="With --ledger: say which samples the figure of learned rests on.")
+@click.option("--qemu", metavar="VERSION", help="With --ledger: QEMU's version, like 7.2 [default: the last it ran].")
 @click.option("--config", metavar="FILE", help="Settings file: its fixed overheads come before any estimate.")
 @json_option
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU ARGV]")
@@ -43,6 +49,9 @@ def size(
     libvirt: str | None,
     kubevirt: str | None,
     chosen: tuple[str, ...],
+    ledger: str | None,
+    why: bool,
+    qemu: str | None,
     config: str | None,
     as_json: bool,
     argv: tuple[str, ...],
@@ -60,12 +69,19 @@ def size(
             hint="give --ram, --readconfig FILE, --libvirt FILE, --kubevirt FILE, or its QEMU command line after --",
         )
     estimates = (*_settings(guest, config), *(estimate(guest, policy) for policy in names or policies()))
+    if ledger is None and (why or qemu is not None):
+        raise UsageError("--why and --qemu are about a ledger's samples", hint="name the agent's with --ledger PATH")
+    found = learned_from(guest, ledger, argv, qemu, DEFAULT_COVERAGE) if ledger is not None else None
+    estimates = in_place(estimates, found)
     if as_json:
-        emit_json({"guest": asdict(guest), "estimates": [asdict(one) for one in estimates]})
+        learned = {"learned": learned_json(found)} if found is not None else {}
+        emit_json({"guest": asdict(guest), "estimates": [asdict(one) for one in estimates]} | learned)
     else:
         emit_text(_headline(guest))
         _print_parts(estimates[0]) if len(estimates) == 1 else _print_side_by_side(estimates)
         _print_warnings(guest, estimates)
+        if found is not None and why:
+            print_why(found)
 
 
 def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None, kubevirt: str | None) -> Guest:

@@ -12,7 +12,8 @@ import dataclasses
 import json
 import types
 from collections import abc
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,6 +21,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord
+from guestroom.lives import Life
 from guestroom.ports import Figure
 from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit, Unlimited
@@ -75,6 +77,26 @@ def entry_from_json(text: str) -> QueueEntry:
     """The place a text of ``entry_to_json`` stands for; raises ``LedgerError``."""
     entry: QueueEntry = _restore(_load(text), QueueEntry, "QueueEntry")
     return entry
+
+
+def life_to_json(life: Life) -> str:
+    """A life as JSON."""
+    return clean(_dump(_plain(life)))
+
+
+def life_from_json(text: str) -> Life:
+    """The life a text of ``life_to_json`` stands for; raises ``LedgerError``."""
+    life: Life = _restore(_load(text), Life, "Life")
+    return life
+
+
+def lives_from_rows(rows: Iterable[Sequence[str]]) -> tuple[Life, ...]:
+    """The lives of rows of one text each. One that can't be read is left out: a sample less, not an agent less."""
+    found = []
+    for (text,) in rows:
+        with suppress(LedgerError):
+            found.append(life_from_json(text))
+    return tuple(found)
 
 
 def numbers_to_json(numbers: Mapping[str, Figure]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import Accounting, GuestRecord, OverheadReading
+from guestroom.lives import Life
 from guestroom.ports import Clock, Decision, EndedGuest, Event, Figure, KeptReading
 from guestroom.record import encode
 from guestroom.record.database import Database
@@ -36,6 +37,7 @@ class Keep:
     readings: int = 500_000
     decisions: int = 20_000
     ended: int = 20_000
+    lives: int = 20_000
 
 
 def open_ledger(
@@ -128,6 +130,28 @@ class SqliteLedger:
                 EndedGuest(encode.record_from_json(record), ended_wall_s, reason)
                 for record, ended_wall_s, reason in self._database.rows("ended_guests", limit=limit)
             )
+
+    def put_life(self, life: Life) -> None:
+        """Write a life in place of any earlier report of it."""
+        row = {
+            "guest": life.guest,
+            "started_wall_s": life.started_wall_s,
+            "at_wall_s": life.at_wall_s,
+            "ended": int(life.ended),
+            "policy": life.promised.policy,
+            "promised_bytes": life.promised.overhead_bytes,
+            "grant_bytes": life.grant_bytes,
+            "peak_bytes": life.peak_bytes,
+            "life": encode.life_to_json(life),
+        }
+        with self._database.write(f"recording the peak of guest {life.guest}", synced=False):
+            self._database.run("put_life", row)
+            self._thin("thin_lives", self._keep.lives)
+
+    def lives(self, limit: int = 20_000) -> tuple[Life, ...]:
+        """The last ``limit`` lives, those that were reported longest ago first."""
+        with self._database.read("reading the peaks of guests"):
+            return encode.lives_from_rows(self._database.rows("lives", limit=limit))
 
     # -- who waits ------------------------------------------------------------------------------------
 

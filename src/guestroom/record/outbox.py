@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from guestroom.actions import Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord, OverheadReading
+from guestroom.lives import Life
 from guestroom.ports import Clock, Figure, Ledger
 from guestroom.units import Limit
 
@@ -29,10 +30,10 @@ class Entry:
     """Something on its way to the ledger."""
 
     kind: str
-    """``reading``, ``event``, ``outcome``, ``guest``, ``end`` or ``place``: what is told when it had to be dropped."""
+    """``reading``, ``event``, ``outcome``, ``guest``, ``life``, ``end`` or ``place``: told when it was dropped."""
     write: Callable[[Ledger], object]
     key: str | None = None
-    """Of a guest's record or end: its name, so that only the newest record waits."""
+    """Of a guest's record or end: its name; of a life: which one. Only the newest record waits."""
     written: bool = False
     result: object = None
     """What the ledger answered, once written."""
@@ -111,6 +112,11 @@ class Outbox:
         at = self._at(at_wall_s)
         return self._put(Entry("end", lambda ledger: ledger.remove_guest(name, reason, at_wall_s=at), name))
 
+    def put_life(self, life: Life) -> Entry:
+        """What a guest came to; it replaces an earlier report of the same life that still waits."""
+        key = f"{life.guest}@{life.started_wall_s}"
+        return self._put(Entry("life", lambda ledger: ledger.put_life(life), key))
+
     def remove_waiting(self, name: str) -> Entry:
         """A place in the queue that is given up."""
         return self._put(Entry("place", lambda ledger: ledger.remove_waiting(name)))
@@ -149,18 +155,18 @@ class Outbox:
 
     def _put(self, entry: Entry) -> Entry:
         with self._mutex:
-            if entry.kind == "guest":
-                self._replace_record(entry)
+            if entry.kind in ("guest", "life"):
+                self._replace(entry)
             self._waiting.append(entry)
             self._readings += entry.kind == "reading"
             while len(self._waiting) > self._capacity:
                 self._drop_one()
         return entry
 
-    def _replace_record(self, entry: Entry) -> None:
+    def _replace(self, entry: Entry) -> None:
         """Take out the older record of the same guest, but never one that belongs to a guest that ended."""
         last = next((one for one in reversed(self._waiting) if one.key == entry.key), None)
-        if last is not None and last.kind == "guest":
+        if last is not None and last.kind == entry.kind:
             self._waiting.remove(last)
 
     def _drop_one(self) -> None:

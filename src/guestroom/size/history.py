@@ -136,6 +136,10 @@ class History:
         if len(self._by_age) > MOST_LIVES:
             self._drop(self._lives[self._by_age[0][1:]])
 
+    def get(self, key: tuple[str, float]) -> Life | None:
+        """One life, None where it is not remembered."""
+        return self._lives.get(key)
+
     def lives(self) -> tuple[Life, ...]:
         """All that are remembered, oldest first."""
         return tuple(self._lives[key[1:]] for key in self._by_age)
@@ -171,6 +175,14 @@ class History:
             found = self._lives[key[1:]].promised
             if found.binary == binary and found.likeness.qemu is not None:
                 return found.likeness.qemu
+        return None
+
+    def newest_qemu(self, accelerator: str) -> str | None:
+        """The QEMU version that was heard of last with an accelerator."""
+        for key in reversed(self._by_age):
+            like = self._lives[key[1:]].promised.likeness
+            if like.accelerator == accelerator and like.qemu is not None:
+                return like.qemu
         return None
 
     def _drop(self, life: Life) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
 from guestroom.facts import GuestRecord, OverheadReading
+from guestroom.lives import Life
 from guestroom.ports import Clock, Decision, EndedGuest, Event, Figure, KeptReading
 from guestroom.record.thin import Thinner
 from guestroom.turns import QueueEntry
@@ -45,6 +46,7 @@ class MemoryLedger:
         self._thinner = Thinner(reading_keep_s)
         self._guests: dict[str, GuestRecord] = {}
         self._ended: list[EndedGuest] = []
+        self._lives: dict[tuple[str, float], Life] = {}
         self._waiting: dict[str, QueueEntry] = {}
         self._decided: list[_Decided] = []
         self._events: list[Event] = []
@@ -88,6 +90,17 @@ class MemoryLedger:
         """The last ``limit`` guests that ended, oldest first."""
         self._check_open()
         return _last(self._ended, limit)
+
+    def put_life(self, life: Life) -> None:
+        """Write a life in place of any earlier report of it."""
+        self._check_write()
+        self._lives.pop(life.key, None)
+        self._lives[life.key] = life
+
+    def lives(self, limit: int = 20_000) -> tuple[Life, ...]:
+        """The last ``limit`` lives, those that were reported longest ago first."""
+        self._check_open()
+        return _last(sorted(self._lives.values(), key=lambda life: life.at_wall_s), limit)
 
     def put_waiting(self, entry: QueueEntry) -> None:
         """Write the place of one that waits for room, instead of any it had."""

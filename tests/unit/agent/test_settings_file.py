@@ -51,6 +51,7 @@ zswap = 0
 
 [sizing]
 policy = "kubevirt"
+coverage = 0.99
 overhead = "300MiB"
 cap = "600MiB"
 on_short = "squeeze"
@@ -94,6 +95,7 @@ FULL_SETTINGS = Settings(
     guard_bytes=64 * MIB,
     sharing=Sharing.STATIC,
     policy="kubevirt",
+    coverage=0.99,
     overhead_bytes=300 * MIB,
     cap_bytes=600 * MIB,
     on_short=OnShort.SQUEEZE,

@@ -37,6 +37,10 @@ class FakeKeeper:
             raise self.fails
         return {"guests": 1}
 
+    async def learning_row(self) -> dict[str, object]:
+        """Nothing learned."""
+        return {"lives": 0, "groups": []}
+
     async def plan(
         self, name: str, argv: tuple[str, ...], readconfig: Mapping[str, str], on_short: OnShort | None
     ) -> dict[str, object]:

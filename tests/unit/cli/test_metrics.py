@@ -14,12 +14,31 @@ from prometheus_client.parser import text_string_to_metric_families
 from guestroom.attribute.parts import Explanation, Part, PartKind
 from guestroom.cli import metrics
 from guestroom.cli.explain import Looked
-from guestroom.cli.families import OF_GUEST, OF_HOST, Seen, families
+from guestroom.cli.families import OF_GUEST, OF_HOST, OF_PROMISES, Seen, families
 from guestroom.cli.metrics import Watcher, parse_address
 from guestroom.errors import AgentError, HostError, UsageError
 from guestroom.units import MIB
 
 HOST: dict[str, Any] = {field: 7 * MIB for field, _ in OF_HOST.values()} | {"walls_hit": 3}
+
+
+LEARNING: dict[str, Any] = {
+    "groups": [
+        {
+            "policy": "learned",
+            "qemu": "7.2",
+            "accelerator": "tcg",
+            "lives": 60,
+            "missed": 2,
+            "coverage": 58 / 60,
+            "coverage_at_least": 0.898,
+            "promised_coverage": None,
+            "waste_bytes": 3 * MIB,
+            "peak_bytes": 90 * MIB,
+            "largest_miss_bytes": 12 * MIB,
+        }
+    ]
+}
 
 
 def row(name: str, **own: object) -> dict[str, Any]:
@@ -48,7 +67,7 @@ class Agent:
         """An answer."""
         if self.rows is None:
             raise AgentError("no agent answers")
-        return HOST if target == "/v1/host" else self.rows
+        return {"/v1/host": HOST, "/v1/learning": LEARNING}.get(target, self.rows)
 
 
 def samples(watcher: Watcher) -> dict[str, float]:
@@ -166,5 +185,30 @@ def test_names_carry_units() -> None:
         name = family.name
         assert name.startswith("guestroom_")
         assert name.endswith(
-            ("_bytes", "_seconds", "_held", "_squeezed", "_hit", "_guests", "_waiting", "_up", "_info")
+            (
+                "_bytes",
+                "_seconds",
+                "_held",
+                "_squeezed",
+                "_hit",
+                "_guests",
+                "_waiting",
+                "_up",
+                "_info",
+                "_ratio",
+                "_lives",
+                "_missed",
+            )
         )
+
+
+def test_promises_are_given_with_what_became_of_them() -> None:
+    """By policy, QEMU and accelerator: how many kept, missed and wasted; a share nobody promised gives no sample."""
+    found = samples(Watcher(Agent([]), looked))  # type: ignore[arg-type]
+    on = "{accelerator=tcg,policy=learned,qemu=7.2}"
+    assert found[f"guestroom_promise_lives{on}"] == 60
+    assert found[f"guestroom_promise_missed_lives{on}"] == 2
+    assert found[f"guestroom_promise_kept_ratio{on}"] == 58 / 60
+    assert found[f"guestroom_promise_waste_bytes{on}"] == 3 * MIB
+    assert f"guestroom_promise_promised_ratio{on}" not in found
+    assert {field for field, _ in OF_PROMISES.values()} <= set(LEARNING["groups"][0])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from guestroom.actions import Action, Hold, LetGo, Outcome, OutcomeKind, SetLimit
 from guestroom.facts import Accounting, GuestRecord, GuestState, Identity, Newcomer, OverheadReading
+from guestroom.lives import Life, Likeness, Promised
 from guestroom.turns import Process, QueueEntry
 from guestroom.units import MIB, UNLIMITED
 
@@ -53,6 +54,14 @@ def entry(name: str = "a", number: int = 1, timeout_s: float | None = None) -> Q
     """The place of one that waits."""
     newcomer = Newcomer(name, 512 * MIB, 512 * MIB, 512 * MIB, 379 * MIB, 128 * MIB, None, "wait")
     return QueueEntry(number, newcomer, 64 * MIB, 12.5, timeout_s, Process("3f1c", 77, 4711))
+
+
+def life(name: str = "a", *, at_wall_s: float = 1_750_000_100.5, started_wall_s: float = 5.25, **changes: Any) -> Life:
+    """What a guest came to."""
+    like = Likeness("ram=1 disk=raw", "ram<=1", "tcg", "7.2")
+    promised = Promised("learned", 400 * MIB, like, "eve", 380 * MIB, 0.95, 0.9, "guests of this shape", 45)
+    plain = Life(name, started_wall_s, at_wall_s, 3600.0, False, 90 * MIB, 400 * MIB, promised)
+    return dataclasses.replace(plain, **changes)
 
 
 def reading(name: str = "a", at_s: float = 1000.0, overhead_bytes: int | None = 100 * MIB) -> OverheadReading:

@@ -16,7 +16,7 @@ from guestroom.ports import Figure, Ledger
 from guestroom.testing.clock import ManualClock
 from guestroom.units import MIB, UNLIMITED
 
-from .samples import ACTIONS, HOLD, LET_GO, OUTCOMES, RAISE, SHRINK, done, entry, reading, record
+from .samples import ACTIONS, HOLD, LET_GO, OUTCOMES, RAISE, SHRINK, done, entry, life, reading, record
 
 ON_EACH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -55,6 +55,22 @@ def test_removing_nobody_is_no_error(ledger: Ledger) -> None:
     assert ledger.remove_guest("a", "gone") is False
     assert ledger.remove_guest("never", "gone") is False
     assert len(ledger.ended_guests()) == 1
+
+
+def test_a_life_is_kept_once_with_its_newest_report(ledger: Ledger) -> None:
+    """Each life with what was promised for it; a later report replaces it, another life of that name does not."""
+    ledger.put_life(life("a"))
+    ledger.put_life(life("b", at_wall_s=1_750_000_050.0))
+    newest = life("a", at_wall_s=1_750_000_200.0, peak_bytes=95 * MIB, ended=True)
+    ledger.put_life(newest)
+    ledger.put_life(life("a", started_wall_s=6.0, at_wall_s=1_750_000_300.0))
+    assert [(one.guest, one.peak_bytes) for one in ledger.lives()] == [
+        ("b", 90 * MIB),
+        ("a", 95 * MIB),
+        ("a", 90 * MIB),
+    ]
+    assert ledger.lives()[1] == newest
+    assert [one.started_wall_s for one in ledger.lives(limit=1)] == [6.0]
 
 
 def test_places_in_the_queue_come_back_in_turn(ledger: Ledger) -> None:

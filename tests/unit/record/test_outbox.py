@@ -12,7 +12,7 @@ from guestroom.record import Outbox
 from guestroom.testing.clock import ManualClock
 from guestroom.testing.ledger import MemoryLedger
 
-from .samples import RAISE, SHRINK, done, entry, reading, record
+from .samples import RAISE, SHRINK, done, entry, life, reading, record
 
 
 @pytest.fixture
@@ -205,3 +205,17 @@ def test_entries_from_many_threads_all_arrive(outbox: Outbox, memory: MemoryLedg
     outbox.flush()
     messages = [event.message for event in memory.events()]
     assert sorted(messages) == sorted(f"{number}-{i}" for number in range(4) for i in range(50))
+
+
+def test_only_the_newest_report_of_a_life_waits(clock: ManualClock) -> None:
+    """While the disk is full a running guest's reports replace each other; another life's stays."""
+    ledger = MemoryLedger(clock)
+    outbox = Outbox(ledger, clock)
+    ledger.fail()
+    outbox.put_life(life("a"))
+    outbox.put_life(life("a", at_wall_s=1_750_000_200.0, peak_bytes=5))
+    outbox.put_life(life("a", started_wall_s=6.0))
+    assert outbox.waiting == 2
+    ledger.mend()
+    assert outbox.flush()
+    assert sorted(one.peak_bytes for one in ledger.lives()) == [5, life("a").peak_bytes]

@@ -11,7 +11,7 @@ from guestroom.errors import LedgerError
 from guestroom.record import open_ledger, schema
 from guestroom.testing.clock import ManualClock
 
-from .samples import SHRINK, done, record
+from .samples import SHRINK, done, life, record
 
 
 def memory() -> sqlite3.Connection:
@@ -76,6 +76,7 @@ def test_an_old_ledger_is_brought_up_with_its_rows(tmp_path: Path, clock: Manual
     connection.executescript(
         "ALTER TABLE readings DROP COLUMN kernel_peak_bytes;"
         "DROP TABLE waiting;"
+        "DROP TABLE lives;"
         "INSERT INTO readings VALUES (1, 'a', 5.0, 'split', 1, 2, NULL, 4, 'unlimited', 6, 'then');"
         "PRAGMA user_version = 1;"
     )
@@ -84,6 +85,9 @@ def test_an_old_ledger_is_brought_up_with_its_rows(tmp_path: Path, clock: Manual
         assert ledger.get_guests() == (record(),)
         (decision,) = ledger.unfinished()
         ledger.finish(decision.number, [done(SHRINK)])
+        assert ledger.lives() == ()
+        ledger.put_life(life("a"))
+        assert ledger.lives() == (life("a"),)
         (kept,) = ledger.readings("a")
         assert (kept.how, kept.kernel_peak_bytes) == ("then", None)
     assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (len(schema.migrations()),)
@@ -133,3 +137,16 @@ def test_every_statement_fits_the_tables() -> None:
         connection.execute(f"EXPLAIN {text}", dict.fromkeys(names, 1)).fetchall()
         assert text.endswith(";"), name
         assert text.count(";") == 1, name
+
+
+def test_a_record_from_before_promises_is_read(tmp_path: Path, clock: ManualClock) -> None:
+    """A guest that an older guestroom wrote down comes back; nothing is known of what it was promised."""
+    tmp_path.chmod(0o700)
+    with open_ledger(str(tmp_path), clock=clock) as ledger:
+        ledger.put_guest(record())
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE guests SET record = json_remove(record, '$.promised', '$.life_peak_bytes')")
+    connection.close()
+    with open_ledger(str(tmp_path), clock=clock) as ledger:
+        (found,) = ledger.get_guests()
+    assert (found.promised, found.life_peak_bytes) == (None, None)

@@ -30,6 +30,22 @@ SELECT record, ended_wall_s, reason FROM (
     SELECT * FROM ended_guests ORDER BY number DESC LIMIT :limit
 ) ORDER BY number;
 
+-- name: put_life
+-- Later reports of one life replace it: its number, and so its place among the oldest, is of its last report.
+INSERT OR REPLACE INTO lives
+    (guest, started_wall_s, at_wall_s, ended, policy, promised_bytes, grant_bytes, peak_bytes, life)
+VALUES
+    (:guest, :started_wall_s, :at_wall_s, :ended, :policy, :promised_bytes, :grant_bytes, :peak_bytes, :life);
+
+-- name: thin_lives
+DELETE FROM lives WHERE number IN (
+    SELECT number FROM lives ORDER BY number LIMIT
+        (SELECT min(:at_once, max(0, count(*) - :keep)) FROM lives)
+);
+
+-- name: lives
+SELECT life FROM (SELECT * FROM lives ORDER BY at_wall_s DESC, number DESC LIMIT :limit) ORDER BY at_wall_s, number;
+
 -- name: put_waiting
 INSERT INTO waiting (name, number, entry) VALUES (:name, :number, :entry)
 ON CONFLICT (name) DO UPDATE SET number = excluded.number, entry = excluded.entry;
