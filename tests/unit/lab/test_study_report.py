@@ -152,7 +152,9 @@ def test_blocks_are_written_both_ways() -> None:
         Bullets(("one",)),
         Table(("x", "y"), (("a|b", "+1.5"),), folded=True),
     )
-    assert markdown(blocks) == "# A & B\n\n**strong** `a<b`\n\n- one\n\n| x | y |\n| --- | --- |\n| a\\|b | +1.5 |\n"
+    folded = "| x | y |\n| --- | --- |\n| a\\|b | +1.5 |"
+    text = f"<details><summary>1 rows</summary>\n\n{folded}\n\n</details>"
+    assert markdown(blocks) == f"# A & B\n\n**strong** `a<b`\n\n- one\n\n{text}\n"
     page = html(blocks, "T<")
     for piece in ("<title>T&lt;</title>", "<h1>A &amp; B</h1>", "<strong>strong</strong> <code>a&lt;b</code>"):
         assert piece in page

@@ -6,7 +6,18 @@ import pytest
 from tests.unit.lab.study_runs import BASE, run
 
 from guestroom.lab.study.disks import FILLED_MIB
-from guestroom.lab.study.rule import Judged, Point, distinct, fit, judge, points, requests, tables_mib, verdicts
+from guestroom.lab.study.rule import (
+    Judged,
+    Point,
+    distinct,
+    fit,
+    flying_mib,
+    judge,
+    points,
+    requests,
+    tables_mib,
+    verdicts,
+)
 from guestroom.lab.study.samples import Samples
 
 PLANTED = (60.0, 5.0, 0.9, 0.0, 0.01, 0.05, 1.0)
@@ -18,7 +29,8 @@ def planted(config: str, over_mib: float = 0.0, **factors: object) -> Point:
     cluster_mib, flying = whole["cluster_kib"] / 1024, requests(whole)  # type: ignore[operator]
     copied = distinct(flying, FILLED_MIB / cluster_mib) * cluster_mib if whole["backing"] else 0.0
     values = (1.0, cluster_mib, copied, 0.0, flying, flying * bool(whole["backing"]), tables_mib(whole))
-    return Point(config, whole, over_mib + sum(a * x for a, x in zip(PLANTED, values, strict=True)))
+    peak = over_mib + sum(a * x for a, x in zip(PLANTED, values, strict=True))
+    return Point(config, whole, peak, peak)
 
 
 def a_study(over_mib: float = 0.0) -> list[Point]:
@@ -57,7 +69,7 @@ def test_verdicts_against_a_wall() -> None:
     """False fits and false exceeds are told apart, and those called right are neither."""
 
     def one(config: str, peak: float, at_most: float) -> Judged:
-        return Judged(Point(config, BASE, peak), at_most, at_most)
+        return Judged(Point(config, BASE, peak, peak), at_most, at_most)
 
     found = verdicts([one("miss", 210, 190), one("scare", 150, 220), one("yes", 250, 300), one("no", 90, 95)], 200)
     assert (found.really_above, found.false_fits, found.false_exceeds) == (2, ("miss",), ("scare",))
@@ -77,6 +89,9 @@ def test_what_is_in_flight() -> None:
     assert distinct(256, 1e9) == pytest.approx(256, rel=1e-3)
     assert distinct(256, 128) == pytest.approx(128 * (1 - (127 / 128) ** 256))
     assert distinct(1000, 4) == pytest.approx(4)
+    copied = {**BASE, "backing": True, "cluster_kib": 2048, "depth": 256}
+    assert flying_mib(copied) == pytest.approx(2 * distinct(256, FILLED_MIB / 2))
+    assert flying_mib({**copied, "backing": False, "compressed": True}) == 512
     assert tables_mib({**BASE, "virtual_gib": 64}) == pytest.approx(8)
     assert tables_mib({**BASE, "virtual_gib": 1024}) == 32
     assert tables_mib({**BASE, "virtual_gib": 1024, "l2_cache_mib": 128}) == 128

@@ -79,7 +79,7 @@ def _costs(found: Found) -> Iterable[str]:
     if not found.flights:
         yield f"a request in flight: {NOT_MEASURED}"
     for flight in sorted(found.flights, key=lambda one: (one.found.value, one.unit)):
-        if flight.plain and flight.found.half_width is not None:
+        if flight.plain:
             yield f"a request in flight ({flight.unit}): {signed(flight.found, digits=3)}"
 
 
@@ -125,7 +125,7 @@ def _undefined(shares: Sequence[Share]) -> str:
     if total < EVE_MIB:
         return f"The parts measured here add up to {total:.0f} MiB only: {named}."
     return (
-        f"It is reached with {used} parts, each measured on a guest of its own, all on one guest at once: {named} MiB. "
+        f"It is reached with {used} parts, each measured on a guest of its own and added up: {named} MiB. "
         "Without I/O that copies or decompresses clusters, and without large qcow2 images, there is nothing near it."
     )
 
@@ -157,14 +157,10 @@ def first_above(rule: Rule, cluster_kib: int, *, at_most: bool, compressed: bool
 def _heavy(rule: Rule | None) -> str:
     if rule is None:
         return f"{NOT_MEASURED}: too few guests that differ in image, queue and load only."
-    sure = {kib: first_above(rule, kib, at_most=True) for kib in _CLUSTERS_KIB}
-    likely = {kib: first_above(rule, kib, at_most=False) for kib in _CLUSTERS_KIB}
-    told = ", ".join(
-        f"{kib} KiB: from {sure[kib]}{'' if likely[kib] is None else f' (likely from {likely[kib]})'}"
-        for kib in _CLUSTERS_KIB
-        if sure[kib] is not None
+    text = (
+        f"By cluster size and requests in flight, copy-on-write from a backing file may pass it so: {_depths(rule)}. "
+        f"Reads of a compressed image: {_depths(rule, compressed=True)}."
     )
-    text = f"Copy-on-write from a backing file may pass it by cluster size and requests in flight: {told or 'never'}."
     guest, each = rule.coefficients[0], rule.coefficients[-1]
     if each > 0:
         room = (HEAVY_MIB - guest) / each
@@ -173,6 +169,17 @@ def _heavy(rule: Rule | None) -> str:
             f"images of 256 GiB at the default limit, or one with a larger `l2-cache-size`."
         )
     return text
+
+
+def _depths(rule: Rule, *, compressed: bool = False) -> str:
+    """For each cluster size the fewest requests that may pass it, and that are expected to."""
+    told = []
+    for kib in _CLUSTERS_KIB:
+        may = first_above(rule, kib, at_most=True, compressed=compressed)
+        likely = first_above(rule, kib, at_most=False, compressed=compressed)
+        if may is not None:
+            told.append(f"{kib} KiB: from {may}{'' if likely is None else f' (likely from {likely})'}")
+    return ", ".join(told) or "never"
 
 
 def _trust(judged: Sequence[Judged]) -> str:

@@ -128,13 +128,13 @@ class Matter:
 
     @property
     def label(self) -> str:
-        """What was varied, and to which values."""
+        """What was varied, to which values, and on which guests."""
         names = " and ".join(name_of(name) for name in self.names)
-        if len(self.names) > 1:
-            return names
-        here = sorted({value_of(*one.changed[0][::2]) for one in self.contrasts})
-        there = sorted({value_of(*one.changed[0][:2]) for one in self.contrasts})
-        return f"{names} ({', '.join(here)} instead of {', '.join(there)})"
+        if len(self.names) == 1:
+            here = sorted({value_of(*one.changed[0][::2]) for one in self.contrasts})
+            there = sorted({value_of(*one.changed[0][:2]) for one in self.contrasts})
+            names += f" ({', '.join(here)} instead of {', '.join(there)})"
+        return f"{names} on {', '.join(f'`{one}`' for one in sorted({one.against for one in self.contrasts}))}"
 
     @property
     def farthest_mib(self) -> float:

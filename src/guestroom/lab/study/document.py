@@ -89,7 +89,10 @@ def _written(block: Block) -> str:
         case Table():
             rule = ["---"] * len(block.columns)
             lines = (block.columns, rule, *block.rows)
-            return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+            text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+            if not block.folded:
+                return text
+            return f"<details><summary>{len(block.rows)} rows</summary>\n\n{text}\n\n</details>"
         case Picture():
             says = block.says.replace("[", "(").replace("]", ")")
             return f"![{says}]({block.name}.svg)"

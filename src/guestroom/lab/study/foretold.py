@@ -23,16 +23,13 @@ def section(found: Rule | None, judged: Sequence[Judged]) -> Iterable[Block]:
         yield Paragraph("Not measured: too few configurations differ from the base in image, queue and load only.")
         return
     yield Paragraph(
-        "A request that copies a cluster from a backing file, or decompresses one, holds a buffer of a whole "
-        "cluster, and "
-        "requests for one and the same cluster wait for the first. So what counts is **distinct clusters in flight x "
-        "cluster "
-        "size**: with q = min(jobs x depth, queues x queue size) random requests on an image of N clusters, "
-        "N x (1 - (1 - 1/N)^q), which is q on a large image and never more than N. That is where the depth "
-        "saturates: a small "
-        "image has few clusters to copy, a queue holds few requests, and a slow host has fewer of them under way at "
-        "once "
-        "than asked for. Fitted, none negative:"
+        "A request that copies a cluster from a backing file holds a buffer of a whole cluster, and requests for one "
+        "and "
+        "the same cluster wait for the first. So what counts is **distinct clusters in flight x cluster size**: with "
+        "q = min(jobs x depth, queues x queue size) random requests on an image of N clusters, N x (1 - (1 - 1/N)^q), "
+        "which is q on a large image and never more than N. That is where the depth saturates: a small image has few "
+        "clusters to copy, a queue holds few requests, and a slow host has fewer of them under way at once than asked "
+        "for. Decompressing holds a whole cluster for each request, and nobody waits. Fitted, none negative:"
     )
     rows = ([says, f"{value:.4f}"] for (_, says), value in zip(TERMS, found.coefficients, strict=True))
     yield from table(["term", "MiB"], rows)
@@ -63,7 +60,9 @@ def _map(found: Rule) -> Iterable[Block]:
         "Expected peak and bound of the base guest with a large image over a backing file, MiB, by requests in flight; "
         f"**strong** where the bound passes {HEAVY_MIB:.0f}. A virtio-blk queue holds {QUEUE} unless `queue-size` "
         f"says less. "
-        "Each further disk under the same load adds the same growth."
+        "Each further disk under the same load adds the same growth. Block jobs, snapshots and migrations are not in "
+        "the "
+        "rule: they are among the differences."
     )
 
 

@@ -78,10 +78,10 @@ def rule_chart(judged: Sequence[Judged], wall_mib: float) -> Picture | None:
         return None
     clusters = sorted({int(one.point.factors.get("cluster_kib") or 64) for one in told})
     highest = max(max(one.point.peak_mib, one.at_most_mib) for one in told)
-    chart = Chart("Peak overhead over distinct clusters in flight; bars: the rule, fitted without that guest", 500)
+    chart = Chart("Peak overhead over clusters in flight; bars: the rule, fitted without that guest", 500)
     x = Scale(min(0.05, *(flying_mib(one.point.factors) for one in told)), 1000, 60, WIDTH - 150, log=True)
     y = Scale(0, 1.05 * highest, 440, 60)
-    chart.across(x, 60, 440, "distinct clusters in flight, MiB")
+    chart.across(x, 60, 440, "distinct clusters in flight (each request's own where it only reads), MiB")
     chart.upward(y, 60, WIDTH - 150, "MiB")
     chart.line(60, y.at(wall_mib), WIDTH - 150, y.at(wall_mib), "wall")
     chart.text(WIDTH - 144, y.at(wall_mib) + 4, f"{wall_mib:g} MiB")
@@ -95,7 +95,7 @@ def rule_chart(judged: Sequence[Judged], wall_mib: float) -> Picture | None:
     for number, kib in enumerate(clusters):
         chart.mark(WIDTH - 130, 90 + 22 * number, number)
         chart.text(WIDTH - 118, 94 + 22.0 * number, f"{kib} KiB clusters")
-    return Picture("rule", "Measured peak overhead over MiB of distinct clusters in flight, with the rule", chart.svg())
+    return Picture("rule", "Measured peak overhead over MiB of clusters in flight, with the rule", chart.svg())
 
 
 def tables_chart(series: Mapping[str, Sequence[tuple[float, float, str]]], line: tuple[float, float]) -> Picture | None:

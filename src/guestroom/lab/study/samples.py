@@ -75,9 +75,9 @@ class Samples:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Every factor that any run has, but the way of charging."""
+        """Every factor that any run has, but how long the load lasts: a peak is reached long before its end."""
         found = {name for runs in self.by_config.values() for run in runs for name in run.factors}
-        return tuple(sorted(found - {"accounting"}))
+        return tuple(sorted(found - {"load_s"}))
 
     def first(self, config: str) -> Run:
         """A run that stands for its configuration."""

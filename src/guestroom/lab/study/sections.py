@@ -156,9 +156,8 @@ def differences(samples: Samples) -> Iterable[Block]:
     yield Paragraph(
         "Compared with the configuration that differs least and has the base's values where it differs. Runs are "
         "those of "
-        "both. Intervals use the spread of repetitions, pooled over all that were repeated of a kind: "
-        + "; ".join(words)
-        + "."
+        "both. Of so many intervals one in twenty misses by chance. They use the spread of repetitions, pooled over "
+        "all that were repeated of a kind: " + "; ".join(words) + "."
     )
 
 

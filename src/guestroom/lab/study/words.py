@@ -28,7 +28,6 @@ NAMES = {
     "iothreads": "I/O threads",
     "jobs": "jobs",
     "l2_cache_mib": "`l2-cache-size`, MiB",
-    "load_s": "load, s",
     "memory": "RAM backend",
     "nics": "network devices",
     "pool_max": "`thread-pool-max`",
@@ -38,7 +37,7 @@ NAMES = {
     "refcount_cache_kib": "`refcount-cache-size`, KiB",
     "shares": "virtio-fs shares",
     "snapshots": "external snapshots",
-    "tb_mib": "`tb-size`, MiB",
+    "tb_mib": "`tb-size` (TCG only), MiB",
     "touch_mib": "RAM written over and over, MiB",
     "usb": "USB",
     "vcpus": "vCPUs",
@@ -99,7 +98,7 @@ def interval(found: Estimate, digits: int = 2) -> str:
 
 def signed(found: Estimate, unit: str = "MiB", digits: int = 1) -> str:
     """A value with its interval in one breath."""
-    spread = "interval unknown: nothing of its kind was repeated"
+    spread = "interval unknown"
     if found.half_width is not None:
         spread = f"± {found.half_width:.{digits}f}"
     return f"{found.value:+.{digits}f} {unit} ({spread})"
