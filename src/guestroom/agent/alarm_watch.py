@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from guestroom.actions import Hold, LetGo
 from guestroom.agent.alarm_eyes import FROZEN, THAWED, eyes
 from guestroom.agent.alarm_measure import Climb, Reaction
+from guestroom.agent.alarm_told import decided, raised
 from guestroom.agent.alarm_wire import GuestOp, WallOp
 from guestroom.decide.claims import MARGIN_BYTES
 from guestroom.decide.hold import Excess, hold
@@ -162,12 +163,10 @@ class Watch:
         # What the wall leaves above everybody's RAM and grant may be less than the agent's headroom (an overcommitted
         # host); more does not count, it is the agent's to give.
         headroom_bytes = min(wall.headroom_bytes, left_bytes + sum(excess.over_bytes for excess in excesses))
-        for action in hold(tuple(excesses), headroom_bytes, wall.guard_bytes):
-            match action:
-                case Hold():
-                    self._hold(action, began_s)
-                case LetGo():
-                    self._let_go(action, began_s)
+        actions = hold(tuple(excesses), headroom_bytes, wall.guard_bytes)
+        did = [self._hold(a, began_s) if isinstance(a, Hold) else self._let_go(a, began_s) for a in actions]
+        if any(did) and (told := decided(excesses, headroom_bytes, wall.guard_bytes, actions)) is not None:
+            self._emit(told)
         self.reaction.looks.append(self._clock.monotonic() - began_s)
 
     def report(self) -> None:
@@ -237,8 +236,9 @@ class Watch:
             for guest, overhead_bytes in seen
             if overhead_bytes is not None and overhead_bytes > guest.op.grant_bytes - MARGIN_BYTES
         ]
-        used = {one.name: one.overhead_bytes or 0 for one in asking}
-        for action in quick(asking, self.free_bytes, self.wall.headroom_bytes) if asking else ():
+        by_name, headroom = {one.name: one for one in asking}, self.wall.headroom_bytes
+        for action in quick(asking, self.free_bytes, headroom) if asking else ():
+            asked = by_name[action.name]
             outcome = self._applier.carry_out(action)
             written_s = self._clock.monotonic()
             if not outcome.ok:
@@ -247,33 +247,19 @@ class Watch:
                 continue
             guest = self.guests[action.name]
             guest.op = replace(guest.op, grant_bytes=action.grant_to_bytes, limit_bytes=action.to_bytes)
-            guest.raised_s, guest.raised_at_bytes = written_s, used[action.name]
+            guest.raised_s, guest.raised_at_bytes = written_s, asked.overhead_bytes or 0
+            told = raised(action, asked, self.free_bytes, headroom, woken=woken, woke_s=woke_s, at_s=written_s)
             self.free_bytes -= action.grant_to_bytes - action.grant_from_bytes
-            self._emit(
-                {
-                    "event": "raised",
-                    "name": action.name,
-                    "overhead_bytes": used[action.name],
-                    "grant_from_bytes": action.grant_from_bytes,
-                    "grant_bytes": action.grant_to_bytes,
-                    "from_bytes": action.from_bytes,
-                    "limit_bytes": action.to_bytes,
-                    "floor_bytes": action.floor_bytes,
-                    "reason": action.reason,
-                    "woken": woken,
-                    "woke_s": woke_s,
-                    "written_s": written_s,
-                }
-            )
+            self._emit(told)
 
-    def _hold(self, action: Hold, began_s: float) -> None:
+    def _hold(self, action: Hold, began_s: float) -> bool:
         guest = self.guests.get(action.name)
         if guest is None or guest.held:
-            return
+            return False
         if self._held_by_another(guest):
-            return
+            return False
         if began_s < guest.again_s and guest.seen_bytes < guest.thawed_bytes + THAWED_STEP_BYTES:
-            return
+            return False
         # Said before it is done: if this process dies in between, the agent knows what may be frozen.
         self._emit({"event": "holding", "name": action.name})
         outcome = self._applier.carry_out(action)
@@ -282,6 +268,7 @@ class Watch:
             self.freezing[action.name] = Freezing(action, began_s)
         else:
             self._emit({"event": "error", "name": action.name, "message": f"could not be held: {outcome.detail}"})
+        return guest.held
 
     def _still_held(self, guest: Watched, overhead_bytes: int | None, now_s: float) -> None:
         """See that a hold is not undone by somebody else: then it is no hold any more, and the rule decides anew."""
@@ -310,18 +297,19 @@ class Watch:
             self._complain(guest, error)
             return False
 
-    def _let_go(self, action: LetGo, began_s: float) -> None:
+    def _let_go(self, action: LetGo, began_s: float) -> bool:
         guest = self.guests.get(action.name)
         if guest is None or not guest.held:
-            return
+            return False
         outcome = self._applier.carry_out(action)
         if not outcome.ok:
             self._emit({"event": "error", "name": action.name, "message": f"could not be let go: {outcome.detail}"})
-            return
+            return False
         guest.held = False
         self.freezing.pop(action.name, None)
         took_ms = _ms(self._clock.monotonic() - began_s)
         self._emit({"event": "let_go", "name": action.name, "reason": action.reason, "took_ms": took_ms})
+        return True
 
     # --- eyes ------------------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 Agent to alarm: ``wall``, ``guest`` (add, or new numbers for one it has), ``adopted``, ``brake``, ``forget``, ``free``,
 ``ping``. Alarm to agent: ``ready``, ``armed``, ``raised``, ``over``, ``within``, ``holding``, ``held``, ``let_go``,
-``thawed``, ``free``, ``growth``, ``reaction``, ``error``, ``pong``. Read strictly: a wrong number here would hold or
-free the wrong guest.
+``thawed``, ``decided``, ``free``, ``growth``, ``reaction``, ``error``, ``pong``. Read strictly: a wrong number here
+would hold or free the wrong guest.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from guestroom.actions import OutcomeKind
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Balloon, Reclaimer
-from guestroom.agent.room import Room, broken, inputs_of
+from guestroom.agent.plans import inputs_of
+from guestroom.agent.room import Room, broken
 from guestroom.decide.reclaim import LEAST_BYTES, Ask, given_back, lending, spare_bytes
 from guestroom.errors import GuestroomError, HostError, LedgerError, QmpError
 from guestroom.facts import Accounting, GuestState

@@ -17,14 +17,15 @@ from guestroom import decide
 from guestroom.agent.brakes import Brakes
 from guestroom.agent.care import Care
 from guestroom.agent.endings import Endings
+from guestroom.agent.inputs import Inputs
 from guestroom.agent.reclaim import Reclaiming
-from guestroom.agent.room import Room, inputs_of
+from guestroom.agent.room import Room
 from guestroom.agent.tasks import Tasks
 from guestroom.config import OnRunaway
 from guestroom.decide import Growth
 from guestroom.decide.trend import Cleared, Warned
 from guestroom.errors import LedgerError
-from guestroom.facts import GuestState
+from guestroom.facts import GuestState, HostFacts
 
 _BOOT_S = 60.0
 """No trend is told of a guest before this: its start rises by tens of MiB and then stops."""
@@ -89,9 +90,9 @@ class Growing:
                 await asyncio.gather(*(room.look(care) for care in growing.values()))
                 if room.budget is None:
                     return
-                found = self._found(room.free_budget())
+                found, inputs = self._found(room.free_budget())
                 if found.now:
-                    await room.raise_now(found.message, inputs_of(room.guests()), found.now)
+                    await room.raise_now(found.message, inputs.given(part="now"), found.now)
                 # Free room on loan to an alarm process that stands still would help nobody: the lock calls it back.
                 if found.then or (found.lent_bytes and room.loan.bytes):
                     async with room.lock:
@@ -120,20 +121,21 @@ class Growing:
         await room.look_at_all()
         host = await room.host()
         budget = room.make_budget(host)
-        found = self._found(budget)
+        found, inputs = self._found(budget, host)
         try:
-            outcomes = await room.transact(
-                found.message, inputs_of(room.guests(), host, budget), (*found.now, *found.then), budget
-            )
+            inputs = inputs.given(part="all", burst_bytes=room.burst_bytes())
+            outcomes = await room.transact(found.message, inputs, (*found.now, *found.then), budget)
         except LedgerError as error:
             deps.event("ledger", None, f"neighbours give no room until the ledger can be written: {error.line()}")
             return None
         await room.put_back(outcomes, budget, found.message)
         return found
 
-    def _found(self, budget: decide.Budget) -> Growth:
+    def _found(self, budget: decide.Budget, host: HostFacts | None = None) -> tuple[Growth, Inputs]:
         grown = {name: care.lately_bytes for name, care in self.room.cares.items()}
-        return decide.grow(self.room.guests(), budget, self.deps.settings, self.deps.clock.monotonic(), grown=grown)
+        guests, settings, now_s = self.room.guests(), self.deps.settings, self.deps.clock.monotonic()
+        found = decide.grow(guests, budget, settings, now_s, grown=grown)
+        return found, Inputs("grow", now_s, settings, guests, budget, host, {"grown": grown})
 
     def _tell(self, found: Growth) -> None:
         """Growth as an event, and now and then what could not be given."""
@@ -193,14 +195,14 @@ class Growing:
             budget = room.make_budget(host)
             guests = room.guests()
             found = decide.give_back(guests, budget, deps.settings, now_s, self._since_s)
+            inputs = Inputs("give_back", now_s, deps.settings, guests, budget, host, {"since_s": self._since_s})
             self._since_s = found.since_s
             if not found.actions:
                 return
             names = ", ".join(one.name for one in found.spare if one.to_bytes < one.grant_bytes)
             try:
-                outcomes = await room.transact(
-                    f"{names} give room back", inputs_of(guests, host, budget), found.actions, budget
-                )
+                inputs = inputs.given(burst_bytes=room.burst_bytes())
+                outcomes = await room.transact(f"{names} give room back", inputs, found.actions, budget)
             except LedgerError as error:
                 deps.event("ledger", None, f"nobody gives room back until the ledger can be written: {error.line()}")
                 return

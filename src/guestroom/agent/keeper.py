@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 from guestroom import decide
 from guestroom.agent.adopt import Adoptions, AdoptRequest
+from guestroom.agent.alarm_told import as_decision
 from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.endings import Endings
@@ -201,6 +202,9 @@ class Keeper:
             parts = await self._parts(care) if kind == "held" else {}
             self.deps.event(kind, care.name, _hold_message(kind, care, news), {**news, **parts})
             self.room.note(care)
+        elif kind == "decided":
+            self.deps.late.carried_out(*as_decision(news))
+            self.deps.flush()
         elif kind == "thawed" and care is not None:
             care.hold(held=False, now_s=self.deps.clock.monotonic())
             times = news.get("times")

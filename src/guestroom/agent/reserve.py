@@ -11,6 +11,7 @@ from dataclasses import replace
 from guestroom import decide
 from guestroom.actions import MakeGuest, StartGuest, Verdict, VerdictKind
 from guestroom.agent.care import Care
+from guestroom.agent.inputs import Inputs
 from guestroom.agent.peaks import PeakWindow
 from guestroom.agent.request import StartRequest, Understood
 from guestroom.agent.room import Room, broken
@@ -38,6 +39,7 @@ class Reservation:
         self.path = path
         self.care: Care | None = None
         self._host: HostFacts
+        self._now_s: float
         self._waited_s: float | None = None
 
     async def make(self, request: StartRequest, process: Process) -> Verdict | None:
@@ -95,10 +97,8 @@ class Reservation:
         host = await room.host()
         room.wall_bytes = host.wall_limit_bytes
         burst = room.following.with_newcomer(wanted.burst_bytes)
-        self._host, self._burst = host, burst
-        return decide.admit(
-            wanted.newcomer, room.guests(), host, deps.settings, deps.clock.monotonic(), burst_bytes=burst
-        )
+        self._host, self._burst, self._now_s = host, burst, deps.clock.monotonic()
+        return decide.admit(wanted.newcomer, room.guests(), host, deps.settings, self._now_s, burst_bytes=burst)
 
     async def _make_room(self, wanted: Understood, verdict: Verdict, path: str) -> bool:
         """Carry the verdict's plan out; False (all put back) when a step did not hold."""
@@ -115,12 +115,12 @@ class Reservation:
             deps.settings,
             newcomer=newcomer,
             verdict=verdict,
-            now_s=deps.clock.monotonic(),
+            now_s=self._now_s,
         )
         care = self._new_care(wanted, verdict, path)
-        outcomes = await room.transact(
-            f"{verdict.kind} {newcomer.name}", room.newcomer_inputs(newcomer, self._host, budget), actions, budget, care
-        )
+        inputs = Inputs("admit", self._now_s, deps.settings, guests, budget, self._host)
+        inputs = inputs.given(newcomer=newcomer, burst_bytes=self._burst)
+        outcomes = await room.transact(f"{verdict.kind} {newcomer.name}", inputs, actions, budget, care)
         if not broken(outcomes):
             # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
             self.care = room.cares[newcomer.name] = care

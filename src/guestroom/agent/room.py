@@ -8,10 +8,9 @@ step by step, write down how it ended, and if a step failed put back what was sh
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from guestroom import decide
 from guestroom.actions import Action, MakeGuest, Outcome, OutcomeKind, SetLimit, SetWall, StopGuest
@@ -19,15 +18,15 @@ from guestroom.agent.care import Care
 from guestroom.agent.deps import Deps
 from guestroom.agent.folders import Folders
 from guestroom.agent.following import Following
+from guestroom.agent.inputs import Given, Inputs, plain_outcome, written
 from guestroom.agent.learning import Learning
 from guestroom.agent.lending import Loan, RoomLock
 from guestroom.agent.plans import broken as broken
-from guestroom.agent.plans import inputs_of as inputs_of
 from guestroom.agent.plans import plain_bytes, takes_bytes, written_first
 from guestroom.decide import Budget
 from guestroom.decide.trend import Point
 from guestroom.errors import GuestroomError, LedgerError, VanishedError
-from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer, OverheadReading
+from guestroom.facts import GuestFacts, GuestState, HostFacts, OverheadReading
 from guestroom.units import Limit, format_bytes
 
 
@@ -132,7 +131,7 @@ class Room:
     async def transact(
         self,
         reason: str,
-        inputs: object,
+        inputs: Given,
         actions: Sequence[Action],
         budget: Budget | None = None,
         newcomer: Care | None = None,
@@ -146,10 +145,13 @@ class Room:
         """
         if not actions:
             return ()
-        deps, text, epoch = self.deps, json.dumps(inputs, default=str), self.epoch
+        deps, epoch = self.deps, self.epoch
         first = any(written_first(action) for action in actions)
         record = newcomer.record if newcomer is not None else None
-        number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record)) if first else None
+        number = None
+        if first:
+            text = written(inputs)
+            number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record))
         deps.fault("written")
         outcomes: list[Outcome] = []
         for action in actions:
@@ -162,7 +164,7 @@ class Room:
         for name in sorted({a.name for a in actions if isinstance(a, SetLimit)} & set(self.cares)):
             deps.late.put_guest(self.cares[name].record)
         if number is None:
-            deps.late.carried_out(reason, text, tuple(outcomes))
+            deps.late.carried_out(reason, written(inputs), tuple(outcomes))
         else:
             deps.late.finish(number, tuple(outcomes))
         deps.flush()
@@ -203,7 +205,7 @@ class Room:
             )
         return outcome
 
-    async def raise_now(self, reason: str, inputs: object, actions: Sequence[Action], *, takes: bool = True) -> None:
+    async def raise_now(self, reason: str, inputs: Given, actions: Sequence[Action], *, takes: bool = True) -> None:
         """Raises within free room, beside whatever plan is running; it finds itself void and is decided again.
 
         Kernel first, ledger after: a full or slow disk never blocks room (P8). Not ``takes``: limits only, no grant
@@ -211,7 +213,7 @@ class Room:
         """
         self.epoch += takes
         outcomes = [await self._step(action) for action in actions]
-        self.deps.late.carried_out(reason, json.dumps(inputs, default=str), tuple(outcomes))
+        self.deps.late.carried_out(reason, written(inputs), tuple(outcomes))
         for action in actions:
             if isinstance(action, SetLimit) and action.name in self.cares:
                 self.deps.late.put_guest(self.cares[action.name].record)
@@ -343,7 +345,8 @@ class Room:
         grants = decide.divide_again(guests, budget, deps.settings, now_s, host.page_bytes)
         actions = decide.steps(grants, guests, budget, deps.settings, now_s=now_s)
         try:
-            outcomes = await self.transact(reason, inputs_of(guests, host, budget), actions)
+            inputs = Inputs("divide", now_s, deps.settings, guests, budget, host)
+            outcomes = await self.transact(reason, inputs.given(burst_bytes=self.burst_bytes()), actions)
         except LedgerError as error:
             deps.event("ledger", None, f"the room is not divided again until the ledger can be written: {error.line()}")
             self.following.undo()
@@ -362,8 +365,11 @@ class Room:
         if not broken(outcomes):
             return
         self.unsettled = True  # whatever comes of this, the sweep divides again
-        back = decide.undo(tuple(outcomes), self.guests(), budget, self.deps.settings)
-        await self.transact(f"put back after a failed step: {reason}", {"outcomes": len(outcomes)}, back)
+        guests, settings = self.guests(), self.deps.settings
+        back = decide.undo(tuple(outcomes), guests, budget, settings)
+        inputs = Inputs("undo", self.deps.clock.monotonic(), settings, guests, budget)
+        inputs = inputs.given(outcomes=[plain_outcome(one) for one in outcomes])
+        await self.transact(f"put back after a failed step: {reason}", inputs, back)
 
     async def retire(self, care: Care, why: str, *, left_over: bool = False) -> None:
         """Forget a guest whose processes are gone: its cgroups, its alarms, its record. The caller holds the lock.
@@ -394,7 +400,3 @@ class Room:
         # A newcomer whose cgroups could not be made, because another's are there, has none to be removed.
         if inode is not None or left_over:
             await self.folders.remove(name, inode)
-
-    def newcomer_inputs(self, newcomer: Newcomer, host: HostFacts, budget: Budget) -> object:
-        """What a verdict was decided from, for the ledger."""
-        return inputs_of(self.guests(), host, budget) | {"newcomer": asdict(newcomer)}

@@ -6,7 +6,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from guestroom.lab.cases import RECORDED, Case, Result, play, reserve_text
 from guestroom.lab.madeup import KINDS, made_up
 from guestroom.lab.recorded import history
 from guestroom.lab.traces import Trace, read_trace
+from guestroom.lab.verify import verify as verify_all
 from guestroom.record.reader import read_ledger
 from guestroom.size import check_policy
 from guestroom.units import GIB, format_bytes
@@ -63,6 +64,7 @@ class _Source:
 @click.option(
     "--sharing", "sharings", multiple=True, type=click.Choice([one.value for one in Sharing]), help="Repeatable."
 )
+@click.option("--verify", is_flag=True, help="Make each recorded decision again from its facts; compare the steps.")
 @json_option
 def replay(
     ledger: str | None,
@@ -77,13 +79,17 @@ def replay(
     reserves: tuple[str, ...],
     headrooms: tuple[str, ...],
     sharings: tuple[str, ...],
+    verify: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Play a recorded or made-up host under policies and settings: who is admitted, and what it costs.
 
     Every decision is made by the code that the agent runs. Each combination of --policy, --reserve, --headroom and
-    --sharing is one row. The oracle knows each guest's peak before it starts.
+    --sharing is one row. The oracle knows each guest's peak before it starts. Exit code 1 when --verify finds a
+    difference.
     """
+    if verify:
+        return _verified(ledger, as_json)
     if [ledger, trace_file, kind].count(None) != 2:
         raise UsageError("name one thing to replay", hint="give --ledger PATH, --trace FILE or --synthetic KIND")
     source = _source(ledger, trace_file, kind, seed, guests, hours)
@@ -95,11 +101,35 @@ def replay(
         emit_json(
             {"source": source.title, "left_out": list(source.left_out), "results": [one.row() for one in results]}
         )
-        return
+        return 0
     for line in source.left_out:
         emit_text(one_line(f"left out: {line}"))
     emit_text(one_line(f"{source.title}, {source.trace.length_s:,.0f} s, on {format_bytes(host.total_bytes)}"))
     _print(results)
+    return 0
+
+
+def _verified(ledger: str | None, as_json: bool) -> int:
+    """Make a ledger's decisions again; 1 where one comes out otherwise."""
+    if ledger is None:
+        raise UsageError("--verify needs a ledger", hint="give --ledger PATH")
+    found = verify_all(read_ledger(ledger).decisions, _Progress("decisions"))
+    code = 1 if found.differences else 0
+    if as_json:
+        emit_json({"checked": found.checked} | asdict(found))
+        return code
+    by_rule = ", ".join(f"{rule} {count}" for rule, count in found.same.items())
+    same = f"{sum(found.same.values())} the same" + f" ({by_rule})" * bool(by_rule)
+    emit_text(f"{found.checked} decisions made again, {same}")
+    if found.incomplete:
+        emit_text(f"not made again: {found.incomplete} of another guestroom, with less of what they were made from")
+    if found.no_rule:
+        emit_text(f"not made again: {found.no_rule} that no rule of room made (thaws, adopted guests, others' limits)")
+    for one in found.differences:
+        emit_text(one_line(f"decision {one.decision} ({one.rule}: {one.reason}) differs in step {one.step}"))
+        emit_text(one_line(f"  recorded: {one.recorded or 'no such step'}"))
+        emit_text(one_line(f"  again:    {one.again or 'no such step'}"))
+    return code
 
 
 def _source(
@@ -176,18 +206,25 @@ def _at(where: str, check: Callable[[], _T]) -> _T:
 
 def _played(cases: Sequence[Case], trace: Trace, host: HostFacts) -> list[Result]:
     """All cases, one after the other; whoever waits at a terminal is told how far it is."""
-    told_s = time.monotonic()
-    results: list[Result] = []
-
-    def progress(done: float) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= PROGRESS_S and _is_watched():
-            told_s = time.monotonic()
-            note(f"replay {len(results) + 1} of {len(cases)}: {done:.0%}")
-
-    for case in cases:
+    progress = _Progress("replay")
+    results = []
+    for number, case in enumerate(cases, 1):
+        progress.what = f"replay {number} of {len(cases)}"
         results.append(play(case, trace, host, step_s=STEP_S, progress=progress))
     return results
+
+
+class _Progress:
+    """How far it is, every other second, on stderr."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._told_s = time.monotonic()
+
+    def __call__(self, done: float) -> None:
+        if time.monotonic() - self._told_s >= PROGRESS_S and _is_watched():
+            self._told_s = time.monotonic()
+            note(f"{self.what}: {done:.0%}")
 
 
 def _is_watched() -> bool:

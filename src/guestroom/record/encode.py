@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from guestroom.actions import Action, Outcome
 from guestroom.errors import EntryError, LedgerError
@@ -25,8 +25,6 @@ from guestroom.lives import Life
 from guestroom.ports import Figure
 from guestroom.turns import QueueEntry
 from guestroom.units import UNLIMITED, Limit, Unlimited
-
-T = TypeVar("T")
 
 _ACTIONS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Action)}
 
@@ -109,10 +107,12 @@ def numbers_from_json(text: str) -> dict[str, Figure]:
     return _load(text)
 
 
-def restore(value: Any, kind: type[T], where: str) -> T:
-    """``value``, as JSON gave it, as the frozen dataclass ``kind``; raises ``LedgerError`` naming what does not fit."""
-    found: T = _restore(value, kind, where)
-    return found
+def restore(value: Any, kind: Any, where: str) -> Any:
+    """``value``, as JSON gave it, as ``kind`` says: a frozen dataclass, or the annotation of one of its fields.
+
+    Raises ``LedgerError`` naming what does not fit.
+    """
+    return _restore(value, kind, where)
 
 
 def limit_to_column(limit: Limit | None) -> int | str | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from tests.docs.test_complete import fields
-from tests.unit.record.samples import reading, record
+from tests.unit.lab.test_verify import DUE, INPUTS
+from tests.unit.record.samples import LET_GO, RAISE, done, reading, record
 
 from guestroom.cli.main import cli
 from guestroom.cli.replay import replay as command
@@ -86,6 +87,27 @@ def test_a_ledger_is_replayed_by_what_it_kept_and_by_other_policies(state: str) 
     assert rows("--ledger", state, "--host-memory", "4GiB") == found[:1]
 
 
+def test_decisions_are_made_again(state: str) -> None:
+    """The same steps: exit code 0; another: 1, with both. What can't be made again is counted."""
+    with open_ledger(state, clock=ManualClock()) as ledger:
+        ledger.carried_out("hold a", json.dumps(INPUTS), [done(step) for step in DUE])
+        ledger.carried_out("of old", '{"guests": [], "budget": {}}', [done(RAISE)])
+        ledger.carried_out("a thaw", "{}", [done(LET_GO)])
+    same = invoke("--ledger", state, "--verify")
+    assert same.exit_code == 0
+    assert "1 decisions made again, 1 the same (hold 1)" in same.stdout
+    assert "not made again: 1 of another guestroom" in same.stdout
+    assert "not made again: 1 that no rule" in same.stdout
+    with open_ledger(state, clock=ManualClock()) as ledger:
+        ledger.carried_out("hold b", json.dumps(INPUTS), [done(step) for step in DUE[::-1]])
+    other = invoke("--ledger", state, "--verify")
+    assert other.exit_code == 1
+    assert "(hold: hold b) differs in step 1" in other.stdout
+    told = json.loads(invoke("--ledger", state, "--verify", "--json").stdout)
+    assert (told["checked"], told["same"], len(told["differences"])) == (2, {"hold": 1}, 1)
+    assert fields("guestroom replay --verify") == set(told)
+
+
 def test_a_trace_is_read_from_stdin() -> None:
     """The format of lab.traces."""
     head = {"guestroom_trace": 1, "guests": {"a": {"ram_bytes": 1 << 28, "need_bytes": 9 * MIB, "boot_floor_bytes": 1}}}
@@ -104,6 +126,7 @@ def test_a_trace_is_read_from_stdin() -> None:
         ((*MADE_UP, "--ledger", "x"), "name one thing to replay"),
         (("--ledger", "/nowhere/ledger.db"), "there is no ledger here (/nowhere/ledger.db)"),
         (("--ledger", __file__), "not a ledger of guestroom's"),
+        ((*MADE_UP, "--verify"), "--verify needs a ledger"),
         ((*MADE_UP, "--policy", "magic"), "no sizing policy 'magic' (--policy)"),
         ((*MADE_UP, "--policy", "recorded"), "no recorded need"),
         ((*MADE_UP, "--reserve", "lots"), "--reserve 'lots'"),

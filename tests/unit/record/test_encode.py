@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import get_args
 
 import pytest
@@ -137,3 +138,12 @@ def test_outcomes_of_a_detail_with_unknown_kind_are_refused() -> None:
     with pytest.raises(LedgerError, match="kind"):
         encode.outcome_from_json(RAISE, '{"kind":"splendid","detail":"","found_bytes":null}')
     assert encode.outcome_from_json(RAISE, '{"kind":"done","detail":""}') == done(RAISE)
+
+
+def test_pairs_and_mappings_are_read_back_by_their_kinds() -> None:
+    """A tuple of as many kinds as it has items, of any number of one, and a mapping by name."""
+    assert encode.restore([["a", 1], ["b", 2]], tuple[tuple[str, int], ...], "t") == (("a", 1), ("b", 2))
+    assert encode.restore({"a": 1.5}, Mapping[str, float], "m") == {"a": 1.5}
+    for value, kind in (([["a"]], tuple[tuple[str, int], ...]), (["a", 1, 2], tuple[str, int]), ([1], Mapping)):
+        with pytest.raises(LedgerError, match="t"):
+            encode.restore(value, kind, "t")
