@@ -148,10 +148,8 @@ class Room:
         deps, epoch = self.deps, self.epoch
         first = any(written_first(action) for action in actions)
         record = newcomer.record if newcomer is not None else None
-        number = None
-        if first:
-            text = written(inputs)
-            number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record))
+        text = written(inputs) if first else ""
+        number = await deps.durable(lambda book: book.begin(reason, text, tuple(actions), record)) if first else None
         deps.fault("written")
         outcomes: list[Outcome] = []
         for action in actions:
