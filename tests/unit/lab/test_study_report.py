@@ -44,7 +44,7 @@ def test_planted_effect_is_shown_whatever_the_order() -> None:
     """A configuration 5 MiB above the base is shown as +5, with the same text for the same runs in any order."""
     runs = [run("base", 20, 1), run("base", 22, 2), run("two", 26, share=0.98, vcpus=2)]
     text = report.markdown(runs)
-    assert "| two | two | 26.0 | +5.00 | ± 22.01 | base | vCPUs 1 > 2 | 3 |" in text
+    assert "| two | two | 26.0 | +5.00 (± 22.01) | +5.00 | ± 22.01 | base | vCPUs 1 > 2 | 3 |" in text
     assert "| two | 2 | 98.00% | 98.00% | - | below 99% |" in text
     assert report.markdown(reversed(runs)) == text
 

@@ -50,7 +50,7 @@ def test_difference_uses_the_pooled_spread() -> None:
 
 def test_spreads_of_two_kinds_are_not_mixed() -> None:
     """A guest that varies much, beside one that hardly does, has an interval of its own spread's width."""
-    found = difference([20.0], [10.0] * 4, Spread(5.0, 3), Spread(0.1, 30))
+    found = difference([20.0], [10.0] * 4, Spread(5.0, 3, "heavy"), Spread(0.1, 30, "calm"))
     assert found.half_width == pytest.approx(3.182 * 5.0, rel=0.01)
 
 

@@ -18,10 +18,10 @@ _STYLE = (
     ".plot .soft{fill:#5a6470}.plot .ground{fill:#fff}.plot .grid{stroke:#dde2e7}.plot .axis{stroke:#5a6470}"
     ".plot .mark{stroke:#fff;stroke-width:.7}.plot .wall{stroke:#1b1f24;stroke-dasharray:5 4}"
     ".plot .line{fill:none;stroke-width:2}"
-    ".plot .whisker{stroke:#5a6470;stroke-width:1.5;fill:none}"
+    ".plot .whisker{stroke:#1b1f24;stroke-width:1.5;fill:none}"
     "@media (prefers-color-scheme:dark){.plot text{fill:#e4e8ec}.plot .soft{fill:#a2acb6}.plot .ground{fill:#14171b}"
     ".plot .grid{stroke:#2c333b}.plot .axis{stroke:#a2acb6}.plot .mark{stroke:#14171b}.plot .wall{stroke:#e4e8ec}"
-    ".plot .whisker{stroke:#a2acb6}}"
+    ".plot .whisker{stroke:#e4e8ec}}"
 )
 
 

@@ -31,7 +31,7 @@ def section(found: Rule | None, judged: Sequence[Judged]) -> Iterable[Block]:
         "clusters to copy, a queue holds few requests, and a slow host has fewer of them under way at once than asked "
         "for. Decompressing holds a whole cluster for each request, and nobody waits. Fitted, none negative:"
     )
-    rows = ([says, f"{value:.4f}"] for (_, says), value in zip(TERMS, found.coefficients, strict=True))
+    rows = ([says, f"{value:.3g}"] for (_, says), value in zip(TERMS, found.coefficients, strict=True))
     yield from table(["term", "MiB"], rows)
     yield Paragraph(
         f"The bound adds {found.spare_mib:.1f} MiB, takes what copies add {found.copied_times:.2f} times and "

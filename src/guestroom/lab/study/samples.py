@@ -109,17 +109,27 @@ class Samples:
 
     @cached_property
     def spreads(self) -> dict[str, Spread | None]:
-        """Spread of the repetitions of each kind; a kind without any takes that of those that grow more."""
+        """Spread of the repetitions of each kind, of those that grow as a share of what they grow by.
+
+        A kind without any repetitions takes the share of those that grow more.
+        """
         groups: dict[str, list[list[float]]] = {"calm": [], "filling": [], "copying": []}
         for config in self.by_config:
-            groups[self.kind(config)].append(self.peaks(config))
+            kind = self.kind(config)
+            unit = 1.0 if kind == "calm" else self.growth_mib(config)
+            groups[kind].append([peak / unit for peak in self.peaks(config)])
         found = {kind: pooled(peaks) for kind, peaks in groups.items()}
         found["filling"] = found["filling"] or found["copying"]
         return found
 
     def spread(self, config: str) -> Spread | None:
-        """The spread of the configurations of its kind."""
-        return self.spreads[self.kind(config)]
+        """The spread of a configuration's repetitions in MiB, by those of its kind."""
+        kind = self.kind(config)
+        found = self.spreads[kind]
+        if found is None:
+            return None
+        unit = 1.0 if kind == "calm" else self.growth_mib(config)
+        return Spread(found.deviation * unit, found.degrees, kind)
 
     def difference(self, config: str, against: str) -> Estimate:
         """Mean peak of one less the other's, in MiB."""

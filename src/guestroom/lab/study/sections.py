@@ -129,7 +129,9 @@ def differences(samples: Samples) -> Iterable[Block]:
     rows = []
     for one in sorted(samples.contrasts, key=lambda one: (samples.first(one.config).family, one.config)):
         found = one.overhead_mib
+        over = samples.difference(one.config, BASE)
         cells = [samples.first(one.config).family, one.config, f"{fmean(samples.peaks(one.config)):.1f}"]
+        cells.append(f"{over.value:+.2f} ({interval(over)})")
         rows.append(
             [*cells, f"{found.value:+.2f}", interval(found), one.against, change(one.changed), f"{found.count}"]
         )
@@ -137,6 +139,7 @@ def differences(samples: Samples) -> Iterable[Block]:
         "family",
         "configuration",
         "peak, MiB",
+        "over the base, MiB",
         "difference, MiB",
         "95 % interval",
         "against",
@@ -150,8 +153,10 @@ def differences(samples: Samples) -> Iterable[Block]:
         ("filling", "guests that grow under their load"),
         ("copying", "guests that copy or decompress clusters"),
     ):
-        spread = samples.spreads[kind]
-        known = "unknown" if spread is None else f"{spread.deviation:.2f} MiB ({spread.degrees} degrees of freedom)"
+        spread, known = samples.spreads[kind], "unknown"
+        if spread is not None:
+            size = f"{spread.deviation:.2f} MiB" if kind == "calm" else f"{spread.deviation:.1%} of what they grow by"
+            known = f"{size} ({spread.degrees} degrees of freedom)"
         words.append(f"{says} {known}")
     yield Paragraph(
         "Compared with the configuration that differs least and has the base's values where it differs. Runs are "
@@ -221,10 +226,17 @@ def shares(samples: Samples) -> Iterable[Block]:
     for config, found in sorted(seen.items()):
         if found:
             counted = f"{max(abs(share - 1) for share in pages[config]):.2%}" if pages[config] else "-"
-            flag = f"below {_ENOUGH:.0%}" if min(found) < _ENOUGH else ""
-            rows.append([config, f"{len(found)}", f"{min(found):.2%}", f"{median(found):.2%}", counted, flag])
-    below = sum(bool(row[-1]) for row in rows)
-    yield Paragraph(f"{below} of {len(rows)} configurations have a moment with less than {_ENOUGH:.0%} explained.")
+            flags = [f"below {_ENOUGH:.0%}"] if min(found) < _ENOUGH else []
+            flags += ["pages disagree"] if any(abs(share - 1) > 1 - _ENOUGH for share in pages[config]) else []
+            rows.append(
+                [config, f"{len(found)}", f"{min(found):.2%}", f"{median(found):.2%}", counted, ", ".join(flags)]
+            )
+    wrong = sum(bool(row[-1]) for row in rows)
+    yield Paragraph(
+        f"{wrong} of {len(rows)} configurations have a moment with less than {_ENOUGH:.0%} explained, or a count by "
+        f"pages "
+        f"that differs by more than {1 - _ENOUGH:.0%}."
+    )
     columns = ["configuration", "moments", "least", "median", "count by pages differs by", ""]
     yield from table(columns, rows, folded=True)
 

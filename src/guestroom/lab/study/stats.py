@@ -51,6 +51,8 @@ class Spread:
 
     deviation: float
     degrees: int
+    pool: str = ""
+    """What it was pooled over: two of one pool are known no better together than each is."""
 
 
 def t95(degrees: int) -> float:
@@ -92,14 +94,14 @@ def difference(
 ) -> Estimate:
     """Mean of some runs less the mean of others, whose spreads may differ.
 
-    Degrees of freedom by Welch and Satterthwaite, rounded down; one and the same spread counts with its own.
+    Degrees of freedom by Welch and Satterthwaite, rounded down; spreads of one pool count with the pool's own.
     """
     value, count = fmean(ours) - fmean(theirs), len(ours) + len(theirs)
     if spread is None or their_spread is None:
         return Estimate(value, None, count)
     one, two = spread.deviation**2 / len(ours), their_spread.deviation**2 / len(theirs)
     degrees = min(spread.degrees, their_spread.degrees)
-    if spread != their_spread and one + two > 0:
+    if spread.pool != their_spread.pool and one + two > 0:
         degrees = max(degrees, int((one + two) ** 2 / (one**2 / spread.degrees + two**2 / their_spread.degrees)))
     return _estimate(value, math.sqrt(one + two), degrees, count)
 
