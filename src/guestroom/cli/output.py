@@ -34,12 +34,14 @@ __all__ = [
     "emit_json",
     "emit_text",
     "fail",
+    "is_drawn",
     "json_option",
     "note",
     "one_line",
     "place_option",
     "plain_table",
     "size_cell",
+    "stdout",
     "table",
 ]
 
@@ -110,6 +112,11 @@ def size_cell(size_bytes: int | None) -> str | None:
 
 def _cell(cell: Cell) -> str:
     return "-" if cell is None else one_line(str(cell))
+
+
+def is_drawn() -> bool:
+    """True where tables are drawn and colours may be used: a terminal that can, and nobody objects (NO_COLOR)."""
+    return _is_rich_terminal()
 
 
 def _is_rich_terminal() -> bool:

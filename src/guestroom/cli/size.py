@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from guestroom.cli import size_more
 from guestroom.cli.inputs import SIZE, STDIN, read_text
-from guestroom.cli.learned import as_json as learned_json
-from guestroom.cli.learned import in_place, learned_from, print_why
-from guestroom.cli.output import Column, emit_json, emit_text, json_option, one_line, table
+from guestroom.cli.learned import in_place, learned_from
+from guestroom.cli.output import emit_json, json_option
+from guestroom.config import Settings
 from guestroom.errors import DescribeError, GuestroomError, UsageError
 from guestroom.guest import Guest, check_name
 from guestroom.size import Estimate, check_policy, estimate, need, policies
 from guestroom.size.learned import DEFAULT_COVERAGE
-from guestroom.units import MIB, format_bytes
 
 _T = TypeVar("_T")
 
-MAIN_PARTS = 3
-"""Parts shown side by side with other policies; ``--policy`` shows all."""
 MOST_VCPUS = 65_536
 
 
@@ -35,9 +34,15 @@ MOST_VCPUS = 65_536
 @click.option("--kubevirt", metavar="FILE", help="Describe the guest by KubeVirt's YAML or JSON ('-': stdin).")
 @click.option("--policy", "chosen", multiple=True, metavar="NAME", help="Only this policy, with all parts; repeatable.")
 @click.option("--ledger", metavar="PATH", help="Let policy learned learn from this agent's ledger or state folder.")
-@click.option("--why", is_flag=True, help="With --ledger: say which samples the figure of learned rests on.")
 @click.option("--qemu", metavar="VERSION", help="With --ledger: QEMU's version, like 7.2 [default: the last it ran].")
 @click.option("--config", metavar="FILE", help="Settings file: its fixed overheads come before any estimate.")
+@click.option("--parts", is_flag=True, help="What kinds of parts each policy counts, side by side.")
+@click.option("--why", is_flag=True, help="Say in words why each part is needed; with --ledger also by which samples.")
+@click.option("--smaller", is_flag=True, help="What would make this guest's overhead smaller, and by how much.")
+@click.option("--fit", is_flag=True, help="How many such guests fit on this host under each policy.")
+@click.option("--host-memory", type=SIZE, help="The same for a host of that size, e.g. 64GiB.")
+@click.option("--plot", is_flag=True, help="Draw the policies as bars.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write the bars as a picture there.")
 @json_option
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU ARGV]")
 def size(
@@ -50,9 +55,15 @@ def size(
     kubevirt: str | None,
     chosen: tuple[str, ...],
     ledger: str | None,
-    why: bool,
     qemu: str | None,
     config: str | None,
+    parts: bool,
+    why: bool,
+    smaller: bool,
+    fit: bool,
+    host_memory: int | None,
+    plot: bool,
+    svg: Path | None,
     as_json: bool,
     argv: tuple[str, ...],
 ) -> None:
@@ -68,20 +79,26 @@ def size(
             "no guest is described",
             hint="give --ram, --readconfig FILE, --libvirt FILE, --kubevirt FILE, or its QEMU command line after --",
         )
-    estimates = (*_settings(guest, config), *(estimate(guest, policy) for policy in names or policies()))
-    if ledger is None and (why or qemu is not None):
-        raise UsageError("--why and --qemu are about a ledger's samples", hint="name the agent's with --ledger PATH")
-    found = learned_from(guest, ledger, argv, qemu, DEFAULT_COVERAGE) if ledger is not None else None
-    estimates = in_place(estimates, found)
+    settings = _load(config)
+    fixed = _fixed(guest, settings)
+    if ledger is None and qemu is not None:
+        raise UsageError("--qemu is about a ledger's samples", hint="name the agent's with --ledger PATH")
+    learned = learned_from(guest, ledger, argv, qemu, DEFAULT_COVERAGE) if ledger is not None else None
+    estimates = in_place((*fixed, *(estimate(guest, policy) for policy in names or policies())), learned)
+    more = size_more.More(
+        learned=learned,
+        fit=size_more.fitted(guest, estimates, host_memory, settings) if fit or host_memory is not None else None,
+        smaller=size_more.made_smaller(guest, estimates) if smaller else None,
+        parts=parts,
+        why=why,
+        plot=plot,
+    )
+    if svg is not None:
+        size_more.write_picture(svg, guest, estimates)
     if as_json:
-        learned = {"learned": learned_json(found)} if found is not None else {}
-        emit_json({"guest": asdict(guest), "estimates": [asdict(one) for one in estimates]} | learned)
+        emit_json(size_more.document(guest, estimates, more))
     else:
-        emit_text(_headline(guest))
-        _print_parts(estimates[0]) if len(estimates) == 1 else _print_side_by_side(estimates)
-        _print_warnings(guest, estimates)
-        if found is not None and why:
-            print_why(found)
+        size_more.show(guest, estimates, more)
 
 
 def described(argv: Sequence[str], readconfig: str | None, libvirt: str | None, kubevirt: str | None) -> Guest:
@@ -132,13 +149,18 @@ def _overridden(guest: Guest, ram: int | None, vcpus: int | None, max_vcpus: int
     return guest
 
 
-def _settings(guest: Guest, config: str | None) -> tuple[Estimate, ...]:
-    """The fixed overhead of the settings file that applies to this guest, as an estimate named ``setting``."""
+def _load(config: str | None) -> Settings | None:
     if config is None:
-        return ()
+        return None
     from guestroom.agent.settings_file import load_settings  # validation by pydantic: only when asked for
 
-    settings = load_settings(config)
+    return load_settings(config)
+
+
+def _fixed(guest: Guest, settings: Settings | None) -> tuple[Estimate, ...]:
+    """The fixed overhead of the settings file that applies to this guest, as an estimate named ``setting``."""
+    if settings is None:
+        return ()
     of_guest = settings.guest(guest.name).overhead_bytes if guest.name is not None else None
     wanted = need(guest, settings.policy, host_overhead_bytes=settings.overhead_bytes, guest_overhead_bytes=of_guest)
     return (wanted.estimate,) if wanted.is_set else ()
@@ -151,48 +173,3 @@ def _at(where: str, check: Callable[[str], _T], text: str) -> _T:
     except GuestroomError as error:
         error.where = error.where or where
         raise
-
-
-def _headline(guest: Guest) -> str:
-    vcpus = "vCPUs not known" if guest.vcpus is None else f"{guest.vcpus} vCPU{'s' if guest.vcpus > 1 else ''}"
-    grown = f" (up to {guest.max_vcpus})" if guest.max_vcpus is not None and guest.max_vcpus != guest.vcpus else ""
-    ram = "RAM not known" if guest.ram_bytes is None else f"{format_bytes(guest.ram_bytes)} RAM"
-    return one_line(f"{guest.name or 'guest'}: {ram}, {vcpus}{grown}")
-
-
-def _print_side_by_side(estimates: Sequence[Estimate]) -> None:
-    columns = (Column("policy"), Column("overhead", right=True), Column("limit", right=True), Column("main parts"))
-    table(
-        columns,
-        [(one.policy, _mib(one.overhead_bytes), _mib(one.limit_bytes), _main_parts(one)) for one in estimates],
-    )
-
-
-def _mib(size_bytes: int) -> str:
-    """A size in MiB whatever it is, so that figures below each other compare at a glance."""
-    return f"{size_bytes / MIB:,.1f} MiB"
-
-
-def _main_parts(one: Estimate) -> str:
-    largest = sorted(one.parts, key=lambda part: -part.bytes)
-    shown = ", ".join(f"{part.name} {_mib(part.bytes)}" for part in largest[:MAIN_PARTS])
-    return shown + (", ..." if len(largest) > MAIN_PARTS else "")
-
-
-def _print_parts(one: Estimate) -> None:
-    rows = [(part.name, _mib(part.bytes), part.source) for part in one.parts]
-    rows.append(("overhead", _mib(one.overhead_bytes), f"sum of the parts, by policy {one.policy}"))
-    rows.append(("limit", _mib(one.limit_bytes), "guest RAM + overhead"))
-    table((Column("part"), Column("size", right=True), Column("source")), rows)
-
-
-def _print_warnings(guest: Guest, estimates: Sequence[Estimate]) -> None:
-    """Each warning once, with the policies it holds for, and what of the description was not understood."""
-    holders: dict[str, list[str]] = {}
-    for one in estimates:
-        for warning in one.warnings:
-            holders.setdefault(warning, []).append(one.policy)
-    for warning, names in holders.items():
-        emit_text(one_line(f"warning: {', '.join(names)}: {warning}"))
-    if guest.unknown:
-        emit_text(one_line(f"note: not understood and not counted: {' '.join(guest.unknown)}"))

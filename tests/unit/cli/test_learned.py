@@ -70,8 +70,8 @@ def test_another_qemu_only_borrows(state: str) -> None:
 
 
 def test_a_question_about_samples_without_a_ledger_is_wrong_usage(tmp_path: Path) -> None:
-    """--why needs --ledger and says so; a path without a ledger is told, with what would be one."""
-    asked = invoke(*ARGS, "--why")
+    """--qemu needs --ledger and says so; a path without a ledger is told, with what would be one."""
+    asked = invoke(*ARGS, "--qemu", "7.2")
     assert asked.exit_code == 2
     assert "--ledger" in asked.stderr
     gone = invoke(*ARGS, "--ledger", str(tmp_path / "nowhere"))

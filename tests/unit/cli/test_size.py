@@ -196,3 +196,66 @@ def test_settings_come_before_estimates(tmp_path: Path) -> None:
 def test_a_settings_file_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
     """--config names a file that must exist."""
     assert "nosuch.toml" in str(refused("--ram", "1GiB", "--config", str(tmp_path / "nosuch.toml")))
+
+
+def test_parts_stand_side_by_side_by_kind_within_the_terminal() -> None:
+    """Eleven policies in tables of at most 80 columns, whose columns sum to the overhead in the last row."""
+    result = invoke("--ram", "1GiB", "--vcpus", "2", "--parts")
+    assert result.exit_code == 0, result.stderr
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("warning:")]
+    assert max(map(len, lines)) <= 80
+    shown = [name for line in lines if line.startswith("MiB") for name in line.split()[1:]]
+    assert shown == list(policies())
+    eve = invoke("--ram", "1GiB", "--vcpus", "2", "--parts", "--policy", "eve").stdout.splitlines()[1:]
+    rows = {line[:14].strip(): line[14:].strip() for line in eve}
+    assert rows["overhead"] == "401.6"
+    assert rows["QEMU itself"] == "20.0"
+
+
+def test_more_is_in_the_json_only_where_it_was_asked_for() -> None:
+    """Kinds, words, knobs and what fits: each under its own key; without their options the document is as before."""
+    plain = ["--ram", "1GiB", "--vcpus", "2", "--policy", "eve"]
+    assert set(document(*plain)) == {"guest", "estimates"}
+    found = document(*plain, "--parts", "--why", "--smaller", "--host-memory", "16GiB")
+    assert set(found) == {"guest", "estimates", "kinds", "why", "smaller", "fit"}
+    assert sum(found["kinds"]["eve"].values()) == found["estimates"][0]["overhead_bytes"]
+    assert set(found["why"]) == {part["name"] for part in found["estimates"][0]["parts"]}
+    assert found["fit"]["guests"] == {"eve": found["fit"]["budget_bytes"] // found["estimates"][0]["limit_bytes"]}
+    assert {"what", "cost", "gain_bytes", "burst_gain_bytes", "known_gain_bytes", "known"} == set(found["smaller"][0])
+
+
+def test_fit_asks_this_machine_and_host_memory_another() -> None:
+    """Both add a column of guests, and say what the host keeps."""
+    here = invoke("--ram", "1GiB", "--vcpus", "2", "--fit").stdout.splitlines()
+    assert here[1].startswith("host: ")
+    assert here[2].split()[:4] == ["policy", "overhead", "limit", "guests"]
+    there = invoke("--ram", "1GiB", "--vcpus", "2", "--host-memory", "64GiB", "--policy", "fixed").stdout
+    assert "host: 64.0 GiB, 3.2 GiB kept for itself" in there
+    assert "38" in there
+    assert refused("--ram", "1GiB", "--host-memory", "64G")["where"] == "--host-memory"
+
+
+def test_why_is_said_in_words() -> None:
+    """A table for each policy."""
+    text = invoke("--ram", "1GiB", "--vcpus", "2", "--policy", "eve", "--why").stdout
+    assert "\neve: 401.6 MiB\n" in text
+    assert "could not be tied to anything in the guest's description" in text
+
+
+def test_the_bars_and_the_picture_show_the_same(tmp_path: Path) -> None:
+    """``--plot`` draws in the terminal, ``--svg`` writes a file; one that can't be written is an error of one line."""
+    picture = tmp_path / "a.svg"
+    result = invoke("--ram", "1GiB", "--vcpus", "2", "--plot", "--svg", str(picture))
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[1 : 1 + len(policies())]] == list(policies())
+    assert picture.read_text().startswith("<svg ")
+    broken = invoke("--ram", "1GiB", "--svg", str(tmp_path / "no" / "a.svg"))
+    assert broken.exit_code == 1
+    assert "the picture could not be written" in broken.stderr
+
+
+def test_nothing_to_make_smaller_is_said() -> None:
+    """An empty list would look like a failure."""
+    argv = ["-accel", "kvm", "-nodefaults", "-m", "1G", "-mem-path", "/dev/hugepages"]
+    text = invoke("--policy", "eve", "--smaller", "--", "qemu-system-x86_64", *argv).stdout
+    assert "nothing is known that would make it smaller" in text
