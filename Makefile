@@ -33,7 +33,7 @@ bench: setup ## benchmarks, each with its baseline in the same run, and their re
 	@$(VENV_PYTHON) -m pip install -q 'matplotlib>=3.8' || echo "no matplotlib: the report gets no plot"
 	@$(VENV_PYTHON) -m benchmarks
 
-study: setup ## measure 152 guests and report what each thing costs (study/report.md), half an hour; QUICK=1: eleven, two minutes
+study: setup ## measure 153 guests and report what each thing costs (study/report.md), half an hour; QUICK=1: eleven, two minutes
 	@.venv/bin/guestroom study run --matrix $(if $(filter 1,$(QUICK)),quick,full) --out study
 	@.venv/bin/guestroom study report study/runs.jsonl
 

@@ -72,6 +72,19 @@ def test_each_factor_has_its_option(factor: str, value: Factor, word: str) -> No
     assert word in " ".join(argv(**{factor: value}))
 
 
+def test_a_kernel_on_a_disk_is_not_given_to_qemu(tmp_path: Path) -> None:
+    """Booting from a disk puts kernel, initramfs and command line there, and no ``-kernel`` on the command line."""
+    for name in ("vmlinuz", "initrd.gz"):
+        (tmp_path / name).write_text(name)
+    image = GuestImage(str(tmp_path / "vmlinuz"), str(tmp_path / "initrd.gz"))
+    factors = {**DEFAULTS, "boot": "disk", "touch_mib": 8}
+    words = command(factors, image, tmp_path, ("d0.raw",))
+    assert "-kernel" not in words
+    assert "virtio-blk-pci,drive=boot,bootindex=0" in words
+    said = (tmp_path / "boot" / "startup.nsh").read_text()
+    assert "vmlinuz.efi initrd=\\initrd.gz console=ttyS0 quiet guestroom.role=shell guestroom.touch=8" in said
+
+
 def test_a_queue_has_the_option_of_its_bus() -> None:
     """Count and size of the virtqueues reach the device that has them, by the names it knows."""
     assert "num-queues=2,queue-size=32" in " ".join(argv(queues=2, queue_size=32))

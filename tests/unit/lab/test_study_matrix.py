@@ -57,6 +57,7 @@ def test_a_configuration_says_how_often_and_how_it_is_charged() -> None:
         (GOOD + 'load = "send"\n', "m.toml: config[1].nics"),
         (GOOD + 'load = "randread"\ndisks = 0\n', "m.toml: config[1].disks"),
         (GOOD + "shares = 1\n", "m.toml: config[1].memory"),
+        (GOOD + 'boot = "disk"\n', "m.toml: config[1].boot"),
         (GOOD + "hot_disks = 1\n", "m.toml: config[1].hot_disks"),
         (GOOD + 'machine = "microvm"\nusb = true\n', "m.toml: config[1].machine"),
         (GOOD + "backing = true\n", "m.toml: config[1]"),

@@ -43,7 +43,7 @@ class Run:
     """One guest, started, loaded, measured and ended."""
 
     run_id: str
-    """``CONFIG/ACCOUNTING/REPETITION``: unique in a study."""
+    """``CONFIG/ACCOUNTING/REPETITION``: unique in a study. ``alone1`` is one that was measured again, alone."""
     config: str
     """Name of the configuration: all runs of one differ by chance only (and by accounting)."""
     family: str
@@ -66,10 +66,14 @@ class Run:
     factors: Mapping[str, Factor]
     """Properties of guest and load; the names are those of a matrix (``matrix.DEFAULTS``)."""
     moments: Mapping[str, Moment] = field(default_factory=dict)
-    """``idle`` (booted, before the load), ``peak`` (largest overhead of a full look), ``after`` (load ended)."""
+    """``idle`` (booted, before the load), ``steady`` (in the middle of it), ``peak`` (largest overhead of a full look),
+    ``after`` (load ended)."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Measured figures: ``overhead_peak_bytes`` (best knowledge of the true peak: the kernel's own where no cache blurs
-    it), ``kernel_peak_bytes``, ``boot_s``, ``iops``, ``sample_hz``, ``samples``, ..."""
+    it), ``sampled_peak_bytes`` (the largest that was read), ``overhead_steady_bytes`` (median), ``kernel_peak_bytes``
+    (all charges, page cache too), ``vmm_peak_bytes`` (of what is charged beside RAM, with split accounting),
+    ``boot_s``, ``iops``, ``received_bytes_s``, ``sent_bytes_s``, ``act_s`` (what the host did), ``sample_hz``,
+    ``samples``."""
     error: str | None = None
     """Why it gave no figures; None where it did."""
 

@@ -54,8 +54,10 @@ def command(
     argv += ["qemu-system-x86_64", "-M", machine, "-m", size]
     argv += ["-object", f"memory-backend-{backend},id=ram0,size={size},prealloc=on{shared}"]
     argv += ["-smp", str(factors["vcpus"]), "-accel", f"tcg{buffer}", "-nodefaults", "-no-reboot"]
-    argv += ["-serial", "stdio", "-monitor", "none", "-kernel", image.kernel, "-initrd", image.initrd]
-    argv += ["-append", " ".join(("console=ttyS0 quiet guestroom.role=shell", *_boot(factors)))]
+    argv += ["-serial", "stdio", "-monitor", "none"]
+    told = " ".join(("console=ttyS0 quiet guestroom.role=shell", *_told(factors)))
+    if factors["boot"] == "kernel":
+        argv += ["-kernel", image.kernel, "-initrd", image.initrd, "-append", told]
     argv += ["-qmp", f"unix:{monitor},server=on,wait=off"] if monitor is not None else []
     argv += ["-S"] if stopped else []
     if factors["firmware"] == "uefi":
@@ -68,6 +70,8 @@ def command(
         argv += ["-device", f"virtio-scsi-pci,id=scsi0{_queues(factors, '')}"]
     for number, name in enumerate(disks):
         argv += _disk(factors, folder / name, number)
+    if factors["boot"] == "disk":
+        argv += _boot_disk(image, folder, told)
     return [*argv, *_devices(factors, folder)]
 
 
@@ -76,7 +80,7 @@ def needs_monitor(factors: Mapping[str, Factor]) -> bool:
     return LOADS[str(factors["load"])].act is not None
 
 
-def _boot(factors: Mapping[str, Factor]) -> Iterable[str]:
+def _told(factors: Mapping[str, Factor]) -> Iterable[str]:
     """What the guest's init is told (guest/init.sh)."""
     if wanted := modules(factors):
         yield f"guestroom.modules={','.join(wanted)}"
@@ -95,6 +99,20 @@ def _flash(folder: Path) -> list[str]:
         ) from error
     code = f"if=pflash,unit=0,format=raw,readonly=on,file={UEFI_CODE}"
     return ["-drive", code, "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+
+
+def _boot_disk(image: GuestImage, folder: Path, told: str) -> list[str]:
+    """A disk with the guest's kernel, which the firmware's shell starts: QEMU then keeps no copy of it.
+
+    QEMU makes the FAT file system from a folder (``fat:``, block/vvfat.c), so nothing has to be installed.
+    """
+    disk = folder / "boot"
+    disk.mkdir()
+    shutil.copyfile(image.kernel, disk / "vmlinuz.efi")
+    shutil.copyfile(image.initrd, disk / "initrd.gz")
+    (disk / "startup.nsh").write_text(f"fs0:\r\nvmlinuz.efi initrd=\\initrd.gz {told}\r\n")
+    drive = f"if=none,id=boot,format=raw,readonly=on,file=fat:{disk}"
+    return ["-drive", drive, "-device", "virtio-blk-pci,drive=boot,bootindex=0"]
 
 
 def _disk(factors: Mapping[str, Factor], path: Path, number: int) -> list[str]:

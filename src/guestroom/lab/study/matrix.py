@@ -21,6 +21,7 @@ DEFAULTS: Mapping[str, Factor] = {
     "backing": False,
     "balloon": False,
     "block_kib": 4,
+    "boot": "kernel",
     "bus": "virtio-blk",
     "cache": "none",
     "cache_clean_s": 0,
@@ -64,6 +65,7 @@ DEFAULTS: Mapping[str, Factor] = {
 """Every factor and its value where a matrix is silent; 0 leaves the choice to QEMU where it has one of its own."""
 WORDS: Mapping[str, tuple[str, ...]] = {
     "aio": ("threads", "native", "io_uring"),
+    "boot": ("kernel", "disk"),
     "bus": ("virtio-blk", "virtio-scsi", "nvme"),
     "cache": ("none", "writeback", "writethrough", "directsync", "unsafe"),
     "detect_zeroes": ("off", "on", "unmap"),
@@ -188,6 +190,8 @@ def _consistent(factors: Mapping[str, Factor], where: str) -> None:
     if factors["machine"] == "microvm" and (on_pci or factors["bus"] != "virtio-blk" or factors["firmware"] != "bios"):
         what = ", ".join(on_pci) or "this bus or firmware"
         raise InputError(f"microvm has no PCI for {what}", where=f"{where}.machine", hint="q35 or pc")
+    if factors["boot"] == "disk" and factors["firmware"] != "uefi":
+        raise InputError("only UEFI starts a kernel from a disk", where=f"{where}.boot", hint="firmware = 'uefi'")
     if factors["hot_disks"] and factors["machine"] != "pc":
         raise InputError(
             "disks are plugged into the bus of machine pc", where=f"{where}.hot_disks", hint="machine = 'pc'"

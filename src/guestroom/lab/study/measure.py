@@ -29,8 +29,8 @@ from guestroom.lab.study.disks import make_disks
 from guestroom.lab.study.home import Home, make_home
 from guestroom.lab.study.loads import LOADS, number
 from guestroom.lab.study.machine import command, needs_monitor
+from guestroom.lab.study.peaks import Window, new_window, peak_of, true_peak
 from guestroom.lab.vm import Machine, Vm
-from guestroom.observe.cgroups import cgroups
 from guestroom.observe.charges import read_charge
 from guestroom.observe.hierarchy import find_layout
 from guestroom.observe.qmp import QmpClient
@@ -91,6 +91,8 @@ class _Watch:
         self.ram_bytes = 0 if factors["memory"] == "hugetlb" else number(factors, "ram_mib") * MIB
         self.began_s = time.monotonic()
         self.series: list[int] = []
+        self.away: list[int] = []
+        """Charges at each sample that are neither guest RAM nor overhead: page cache, and what CPUs hold in advance."""
         self.best: Looked | None = None
         self.looked_s = 0.0
         self.best_at_s = 0.0
@@ -106,7 +108,7 @@ class _Watch:
         with viewers(str(self.vm.machine.folder / "vnc"), number(self.factors, "vnc_clients")):
             time.sleep(SETTLE_S)
             found.moments["idle"] = self._moment(look(self.vm.process.pid, check=True))
-            began_s = time.monotonic()
+            before, began_s = new_window(self.home), time.monotonic()
             found.figures |= self._load()
             took_s = time.monotonic() - began_s
             found.moments["after"] = self._moment(look(self.vm.process.pid))
@@ -115,22 +117,22 @@ class _Watch:
         if self.best is not None:
             found.moments["peak"] = self._moment(self.best, self.best_at_s)
         self._check_disks()
-        found.figures |= self._figures(found.moments["idle"].overhead_bytes, took_s)
+        found.figures |= self._figures(found.moments["idle"].overhead_bytes, took_s, before)
         return found
 
-    def _figures(self, idle_bytes: int, took_s: float) -> dict[str, float]:
+    def _figures(self, idle_bytes: int, took_s: float, before: Window) -> dict[str, float]:
+        sampled, peak = max(idle_bytes, *self.series), peak_of(self.home, self.home.memory)
         figures: dict[str, float] = {
             "samples": len(self.series),
             "sample_hz": len(self.series) / max(took_s, PERIOD_S),
-            "overhead_peak_bytes": max(idle_bytes, *self.series),
+            "overhead_peak_bytes": max(sampled, true_peak(before.began_bytes, peak, self.away, self.ram_bytes)),
+            "sampled_peak_bytes": sampled,
             "overhead_steady_bytes": statistics.median(self.series),
         }
-        ours, files = cgroups(self.home.version), self.home.files
-        for name, path in (("kernel_peak_bytes", self.home.memory), ("vmm_peak_bytes", self.home.rest)):
-            peak = ours.read_memory(files, path, 0.0).peak_bytes
-            if peak is not None and (self.home.split or name == "kernel_peak_bytes"):
-                figures[name] = peak
-        return figures
+        if peak is not None:
+            figures["kernel_peak_bytes"] = max(peak, before.life_bytes or 0)
+        rest = peak_of(self.home, self.home.rest) if self.home.split else None
+        return figures if rest is None else figures | {"vmm_peak_bytes": rest}
 
     def _let_run(self) -> None:
         """QEMU answers once its RAM is there (``prealloc=on``): then the rest is charged apart, and it may go on."""
@@ -214,6 +216,7 @@ class _Watch:
         away = charge.slab_reclaimable_bytes or 0
         overhead = charge.anon_bytes + charge.shmem_bytes + charge.kernel_bytes - away - self.ram_bytes
         self.series.append(overhead)
+        self.away.append(charge.usage_bytes - overhead - self.ram_bytes)
         now_s = time.monotonic()
         known = None if self.best is None else self.best.explanation.overhead_bytes + _STEP_BYTES
         if now_s - self.looked_s < _LOOK_S or (known is not None and overhead < known):
