@@ -16,6 +16,35 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "docs" / "study" / "runs.jsonl.gz"
 MODEL = ROOT / "src" / "guestroom" / "size" / "measured_model.py"
 EXAMPLES = ("README.md", "docs/howto/size.md")
+EVALUATION = ROOT / "docs" / "study" / "evaluation.md"
+PAGE = """# How right the policy `measured` is
+
+Made by `make fit` from the committed study. By configuration: what is asked about was never learnt from, nor were its
+repetitions.
+
+- load known: told what each guest does.
+- as sized: as `guestroom size` says it, with 16 requests in flight assumed.
+- with burst: that and the burst which the shared headroom keeps.
+- typical loads: as sized, on the guests that do no more than is assumed.
+- The rows below are the peers' formulas on the same guests: they promise nothing.
+
+<!-- docs: not run: takes the study and scipy; tests/docs/test_study_model.py holds it against the study -->
+```console
+$ guestroom study evaluate docs/study/runs.jsonl.gz
+{evaluate}
+```
+
+## What each thing costs
+
+A term with several costs gets cheaper: beyond 16, 64 and 256 MiB of clusters in flight ever fewer are really there at
+once. "up to" is the largest amount that was measured; beyond it the policy widens and says so.
+
+<!-- docs: not run: takes the study and scipy; tests/docs/test_study_model.py holds it against the study -->
+```console
+$ guestroom study fit docs/study/runs.jsonl.gz
+{fit}
+```
+"""
 _ROW = re.compile(r"^(\| `measured` \|)(?: [\d.,]+ \|){3}", re.MULTILINE)
 
 
@@ -30,6 +59,12 @@ def main() -> None:
     readme = ROOT / "README.md"
     readme.write_text(_ROW.sub(lambda _: figures[0], readme.read_text()))
     _python("-m", "tools.docs_blocks", "--fill", *EXAMPLES)
+    told = {name: _said("-m", "guestroom", "study", name, runs) for name in ("fit", "evaluate")}
+    EVALUATION.write_text(PAGE.format(**told))
+
+
+def _said(*argv: str) -> str:
+    return subprocess.run([sys.executable, *argv], cwd=ROOT, check=True, capture_output=True, text=True).stdout.rstrip()
 
 
 def _python(*argv: str) -> None:

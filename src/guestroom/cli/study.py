@@ -12,7 +12,7 @@ import click
 
 from guestroom.cli.output import emit_json, emit_text, json_option
 from guestroom.cli.say import note
-from guestroom.cli.study_fit import fit_
+from guestroom.cli.study_fit import evaluate_, fit_
 from guestroom.errors import InputError
 from guestroom.lab.study import dataset, document, report, runner
 from guestroom.lab.study.matrix import Configuration, read_matrix
@@ -93,6 +93,7 @@ def _places(out: Path) -> tuple[Path, Path]:
 
 
 study.add_command(fit_)
+study.add_command(evaluate_)
 
 
 def _end(number: int, _: object) -> None:

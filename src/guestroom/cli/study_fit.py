@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
+from guestroom import size
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, table
 from guestroom.lab.study import dataset
-from guestroom.lab.study.fit import fit
+from guestroom.lab.study.cases import cases
+from guestroom.lab.study.evaluate import evaluate
+from guestroom.lab.study.fit import FOLDS, fit
 from guestroom.lab.study.model_file import write_model
 from guestroom.size import promise
 from guestroom.size.measured_cost import Cost, Model
@@ -57,6 +62,46 @@ def fit_(runs: Path, out: Path | None, as_json: bool) -> None:
     )
     if out is not None:
         emit_text(f"written: {out}")
+
+
+@click.command(name="evaluate")
+@_RUNS
+@click.option(
+    "--coverage", type=float, default=size.DEFAULT_COVERAGE, show_default=True, help="What is to be promised."
+)
+@json_option
+def evaluate_(runs: Path, coverage: float, as_json: bool) -> None:
+    """Say how right each sizing is on guests of the RUNS it has never seen, by configuration.
+
+    measured is fitted ten times, each without a tenth of the configurations, and asked about those. Needs numpy and
+    scipy: pip install 'guestroom[fit]'.
+    """
+    scores = [score.summary() for score in evaluate(cases(dataset.latest(dataset.read(runs))), coverage)]
+    if as_json:
+        emit_json({"coverage": coverage, "folds": FOLDS, "scores": scores})
+        return
+    table(
+        (
+            Column("policy"),
+            *(
+                Column(title, right=True)
+                for title in ("promised", "covered", "95 % bounds", "said/taken", "p90", "most short")
+            ),
+        ),
+        [_score(one) for one in scores],
+    )
+    emit_text("said/taken: median; most short: the largest miss")
+    for one in scores[:4]:
+        if one["misses"]:
+            emit_text(f"missed by {one['policy']}: {', '.join(one['misses'])}")
+
+
+def _score(one: Mapping[str, Any]) -> tuple[str, ...]:
+    promised = "-" if one["promised"] is None else f"{one['promised']:.1%}"
+    covered = f"{one['covered']}/{one['configurations']} {one['coverage']:.1%}"
+    bounds = f"{one['coverage_low']:.1%}-{one['coverage_high']:.1%}"
+    ratios = (f"{one['ratio_median']:.2f}", f"{one['ratio_p90']:.2f}")
+    return one["policy"], promised, covered, bounds, *ratios, format_bytes(one["short_most_bytes"])
 
 
 def _row(name: str, cost: Cost) -> tuple[str, ...]:
