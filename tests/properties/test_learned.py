@@ -54,7 +54,7 @@ histories = st.lists(lives(), max_size=40)
 
 def figure(found: list[Life], guest: Guest = GUEST, coverage: float = 0.95) -> int:
     """What is learned from lives."""
-    return learn(guest, History(found), NOW_S, qemu="7.2", coverage=coverage).estimate.overhead_bytes
+    return learn(guest, History(found), NOW_S, qemu="7.2", coverage=coverage, prior="eve").estimate.overhead_bytes
 
 
 @settings(max_examples=80)
@@ -64,7 +64,7 @@ def test_the_order_of_lives_does_not_matter(found: list[Life], chance: random.Ra
     found = list({life.key: life for life in found}.values())
     shuffled = list(found)
     chance.shuffle(shuffled)
-    one, other = (learn(GUEST, History(some), NOW_S, qemu="7.2") for some in (found, shuffled))
+    one, other = (learn(GUEST, History(some), NOW_S, qemu="7.2", prior="eve") for some in (found, shuffled))
     assert one == other
     assert one.why() == other.why()
 
@@ -103,12 +103,12 @@ def test_misses_in_a_row_do_not_compound(peaks: list[int]) -> None:
     history, top = History([]), 0
     first = figure([])
     for at, peak in enumerate(peaks):
-        promised = learn(GUEST, history, NOW_S + at, qemu="7.2").promised()
+        promised = learn(GUEST, history, NOW_S + at, qemu="7.2", prior="eve").promised()
         promised = replace(promised, overhead_bytes=min(promised.overhead_bytes, peak * MIB - 1))  # always a miss
         life = Life("g0", NOW_S + at, NOW_S + at, 600.0, True, peak * MIB, 400 * MIB, promised)
         history.add(life)
         top = max(top, after_miss(life))
-        now = learn(GUEST, history, NOW_S + at, qemu="7.2").estimate.overhead_bytes
+        now = learn(GUEST, history, NOW_S + at, qemu="7.2", prior="eve").estimate.overhead_bytes
         assert now <= max(first, top) + 4096
 
 
@@ -127,7 +127,7 @@ def test_the_promised_share_is_covered(n: int, coverage: float) -> None:
                  Promised("learned", 1 << 40, like, "eve", 400 * MIB))
             for i in range(n)
         ]  # fmt: skip
-        found = learn(GUEST, History(made), NOW_S, qemu="7.2", coverage=coverage)
+        found = learn(GUEST, History(made), NOW_S, qemu="7.2", coverage=coverage, prior="eve")
         assert found.promise.is_kept
         shares.append(bisect_right(pool, found.estimate.overhead_bytes) / len(pool))
     rank = sure_rank(n, coverage)
@@ -143,7 +143,7 @@ def test_the_promised_share_is_covered(n: int, coverage: float) -> None:
 @given(histories)
 def test_nothing_is_promised_that_the_samples_do_not_support(found: list[Life]) -> None:
     """A share is never above what was wanted, and as wanted only from the needed number of samples on."""
-    made = learn(GUEST, History(found), NOW_S, qemu="7.2", coverage=0.9).promise
+    made = learn(GUEST, History(found), NOW_S, qemu="7.2", coverage=0.9, prior="eve").promise
     assert made.coverage is None or 0 <= made.coverage <= 0.9
     if made.is_kept:
         assert made.counted >= made.needed == 29

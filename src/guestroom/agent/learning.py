@@ -20,7 +20,9 @@ from guestroom.errors import QmpError
 from guestroom.facts import GuestState
 from guestroom.lives import Life
 from guestroom.ports import Monitor
+from guestroom.size.history import Level
 from guestroom.size.learned import NAME, PRIOR
+from guestroom.size.registry import can_promise
 from guestroom.units import MIB, format_bytes
 
 REPORT_S = 3600.0
@@ -72,7 +74,10 @@ class Learning:
         like = promised.likeness
         if version is None or version == like.qemu:
             return
-        promised = replace(promised, likeness=replace(like, qemu=version), coverage=None, level=None, samples=0)
+        if promised.level in set(Level):
+            # By samples of another QEMU than the one that runs.
+            promised = replace(promised, coverage=None, level=None, samples=0)
+        promised = replace(promised, likeness=replace(like, qemu=version))
         care.record = replace(care.record, promised=promised)
 
     def tend(self, cares: Iterable[Care]) -> None:
@@ -114,7 +119,7 @@ class Learning:
         return {
             "policy": settings.policy,
             "prior": PRIOR if settings.policy == NAME else None,
-            "wanted_coverage": settings.coverage if settings.policy == NAME else None,
+            "wanted_coverage": settings.coverage if can_promise(settings.policy) else None,
             "lives": len(self.history),
             "groups": [asdict(one) for one in self._kept[1]],
         }

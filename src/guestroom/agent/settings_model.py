@@ -275,7 +275,7 @@ class SizingSection(Section):
         alias="coverage",
         ge=0.5,
         le=0.999,
-        description="Share of guests that is to stay within the need, by a policy that can promise one (learned).",
+        description="Share of guests a need is to be enough for, where the policy can promise one (measured, learned).",
         json_schema_extra={"toml": f"{_D.coverage:g}", "allowed": "from 0.5 to 0.999"},
     )
     overhead_bytes: Annotated[int | None, _size_or("none", 1)] = _key(

@@ -8,7 +8,7 @@ from guestroom import size
 from guestroom.config import Settings
 from guestroom.guest import Guest
 from guestroom.lives import Promised
-from guestroom.size.learned import NAME, PRIOR
+from guestroom.size.learned import NAME, reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,23 @@ class Sizer:
             settings.policy,
             host_overhead_bytes=settings.overhead_bytes,
             guest_overhead_bytes=own.overhead_bytes,
+            coverage=settings.coverage,
         )
         guest, qemu = replace(guest, name=name), self.history.qemu_of(binary)
         if settings.policy == NAME and not found.is_set:
             learned = size.learn(guest, self.history, self.now_wall_s, qemu=qemu, coverage=settings.coverage)
             return size.Need(found.origin, learned.estimate), learned.promised(binary)
+        (prior, prior_bytes), made = reference(guest), found.estimate.promise
         return found, Promised(
             policy=found.origin.value if found.is_set else settings.policy,
             overhead_bytes=found.overhead_bytes,
             likeness=size.likeness(guest, qemu),
-            prior=PRIOR,
-            prior_bytes=size.estimate(guest, PRIOR).overhead_bytes,
+            prior=prior,
+            prior_bytes=prior_bytes,
+            wanted_coverage=made.wanted if made is not None else None,
+            coverage=made.coverage if made is not None else None,
+            level=made.level if made is not None else None,
+            samples=made.samples if made is not None else 0,
             fixed=found.is_set,
             binary=binary,
         )

@@ -39,7 +39,7 @@ def as_json(found: Learned) -> dict[str, Any]:
         "promise": asdict(found.promise),
         "qemu": found.likeness.qemu,
         "accelerator": found.likeness.accelerator,
-        "prior": found.prior.policy,
+        "prior": found.prior_name,
         "prior_bytes": found.prior.overhead_bytes,
         "steps": [asdict(step) | {"level": str(step.level)} for step in found.steps],
         "recent": asdict(found.recent) if found.recent is not None else None,

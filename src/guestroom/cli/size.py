@@ -17,7 +17,7 @@ from guestroom.config import Settings
 from guestroom.errors import DescribeError, GuestroomError, UsageError
 from guestroom.guest import Guest, check_name
 from guestroom.size import Estimate, check_policy, estimate, need, policies
-from guestroom.size.learned import DEFAULT_COVERAGE
+from guestroom.size.registry import DEFAULT_COVERAGE
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,13 @@ MOST_VCPUS = 65_536
 @click.option("--libvirt", metavar="FILE", help="Describe the guest by libvirt's domain XML ('-': stdin).")
 @click.option("--kubevirt", metavar="FILE", help="Describe the guest by KubeVirt's YAML or JSON ('-': stdin).")
 @click.option("--policy", "chosen", multiple=True, metavar="NAME", help="Only this policy, with all parts; repeatable.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0.5, 0.999),
+    default=DEFAULT_COVERAGE,
+    show_default=True,
+    help="Share of guests it is to be enough for, by policies that can promise one.",
+)
 @click.option("--ledger", metavar="PATH", help="Let policy learned learn from this agent's ledger or state folder.")
 @click.option("--qemu", metavar="VERSION", help="With --ledger: QEMU's version, like 7.2 [default: the last it ran].")
 @click.option("--config", metavar="FILE", help="Settings file: its fixed overheads come before any estimate.")
@@ -54,6 +61,7 @@ def size(
     libvirt: str | None,
     kubevirt: str | None,
     chosen: tuple[str, ...],
+    coverage: float,
     ledger: str | None,
     qemu: str | None,
     config: str | None,
@@ -83,8 +91,9 @@ def size(
     fixed = _fixed(guest, settings)
     if ledger is None and qemu is not None:
         raise UsageError("--qemu is about a ledger's samples", hint="name the agent's with --ledger PATH")
-    learned = learned_from(guest, ledger, argv, qemu, DEFAULT_COVERAGE) if ledger is not None else None
-    estimates = in_place((*fixed, *(estimate(guest, policy) for policy in names or policies())), learned)
+    learned = learned_from(guest, ledger, argv, qemu, coverage) if ledger is not None else None
+    found = (estimate(guest, policy, coverage=coverage) for policy in names or policies())
+    estimates = in_place((*fixed, *found), learned)
     more = size_more.More(
         learned=learned,
         fit=size_more.fitted(guest, estimates, host_memory, settings) if fit or host_memory is not None else None,

@@ -1,8 +1,10 @@
 """``learned``: what a policy without memory expects, corrected by the peaks this host has seen. Pure.
 
-From the roughest likeness to the finest the figure moves towards what guests of that likeness came to: all the way
-where there are as many samples as the wanted share takes (59 for 19 of 20), in proportion where there are fewer. A
-miss raises it at once for all guests of that shape; the correction is of the peak that was seen, never of an earlier
+From the roughest likeness to the finest the figure moves to what guests of that likeness came to where there are as
+many samples as the wanted share takes (59 for 19 of 20). Fewer raise it, in proportion; they lower it only where
+nothing rougher, nor what it starts from, promises anything yet: a promise is not given up for a guess.
+
+A miss raises it at once for all guests of that shape; the correction is of the peak that was seen, never of an earlier
 correction, so that several misses in a row do not multiply. What is promised of the result, and by which samples, is
 said with it (``promise``).
 """
@@ -18,15 +20,15 @@ from guestroom.lives import Life, Likeness, Promised
 from guestroom.size import promise
 from guestroom.size.history import FULL_S, LEAST_RUN_S, History, Level, Measured
 from guestroom.size.likeness import likeness
+from guestroom.size.measured_model import MODEL
 from guestroom.size.model import Estimate, Part, Sizing
 from guestroom.size.promise import Promise
-from guestroom.size.registry import estimate, policy, ram_of, summed
+from guestroom.size.registry import DEFAULT_COVERAGE, estimate, promising_policy, ram_of, summed
 from guestroom.units import MIB, PAGE_BYTES, format_bytes, round_up
 
 NAME = "learned"
-PRIOR = "eve"
+PRIOR = "measured"
 """The policy it starts from: without a sample of this host its figure is that policy's."""
-DEFAULT_COVERAGE = 0.95
 MISS_TIMES = (6, 5)
 MISS_BYTES = 100 * MIB
 """After a miss: the peak that was seen times 6/5, or 100 MiB more, whichever is larger."""
@@ -59,6 +61,10 @@ class Learned:
     promise: Promise
     likeness: Likeness
     prior: Estimate
+    prior_name: str
+    """Which policy that is, of which study."""
+    unit_bytes: int
+    """What the prior says for the usual coverage: peaks are held against that."""
     steps: tuple[Step, ...]
     recent: Life | None
     """The life of this very guest that keeps the figure up, if one does."""
@@ -72,8 +78,8 @@ class Learned:
             policy=NAME,
             overhead_bytes=self.estimate.overhead_bytes,
             likeness=self.likeness,
-            prior=self.prior.policy,
-            prior_bytes=self.prior.overhead_bytes,
+            prior=self.prior_name,
+            prior_bytes=self.unit_bytes,
             wanted_coverage=made.wanted,
             coverage=made.coverage,
             level=made.level,
@@ -102,12 +108,21 @@ class Learned:
         return (*shown, self.promise.words)
 
 
-@policy(NAME)
-def _without_history(guest: Guest, ram_bytes: int) -> Sizing:
+@promising_policy(NAME)
+def _without_history(guest: Guest, ram_bytes: int, coverage: float) -> Sizing:
     """What it starts from: without a history of a host there is nothing to correct it by."""
-    prior = estimate(guest, PRIOR)
+    prior = estimate(guest, PRIOR, coverage=coverage)
     parts = (Part(one.name, one.bytes, f"{one.source} (policy {PRIOR}; no history is given)") for one in prior.parts)
-    return Sizing(tuple(parts), _warnings(prior))
+    return Sizing(tuple(parts), prior.warnings, prior.promise)
+
+
+def reference(guest: Guest, prior: str = PRIOR) -> tuple[str, int]:
+    """What peaks are held against: which policy exactly, and its figure in bytes for the usual coverage.
+
+    Another study's figures are another measure: its day belongs to the name.
+    """
+    name = f"{prior}, study of {MODEL.study}" if prior == "measured" else prior
+    return name, estimate(guest, prior).overhead_bytes
 
 
 def learn(
@@ -124,20 +139,23 @@ def learn(
     ``now_s``: seconds since the epoch, by which samples age. ``qemu``: the version that will run it, None where that is
     not known: then it can only borrow. ``prior``: the policy corrected. Raises ``InputError`` as ``estimate`` does.
     """
-    ram_bytes, first = ram_of(guest), estimate(guest, prior)
-    like = likeness(guest, qemu)
-    figure, steps, found = _blend(guest.name, like, first, history, now_s, coverage)
+    ram_bytes, first = ram_of(guest), estimate(guest, prior, coverage=coverage)
+    like, (prior_name, unit_bytes) = likeness(guest, qemu), reference(guest, prior)
+    figure, steps, found = _blend(guest.name, like, first, (prior_name, unit_bytes), history, now_s, coverage)
     recent = _recent(guest.name, like, history, now_s)
     miss = _worst_miss(like, history, now_s)
     least = max(recent.peak_bytes if recent else 0, after_miss(miss) if miss else 0)
     size_bytes = max(math.ceil(figure), least)
-    if steps or least:
+    if size_bytes != first.overhead_bytes:
         size_bytes = round_up(size_bytes, PAGE_BYTES)
+    made = _promise(found, first, size_bytes, coverage)
     return Learned(
-        estimate=summed(NAME, ram_bytes, Sizing(_parts(first, size_bytes), _warnings(first))),
-        promise=_promise(found, first, size_bytes, coverage),
+        estimate=summed(NAME, ram_bytes, Sizing(_parts(first, size_bytes), _warnings(first), made)),
+        promise=made,
         likeness=like,
         prior=first,
+        prior_name=prior_name,
+        unit_bytes=unit_bytes,
         steps=steps,
         recent=recent if recent is not None and recent.peak_bytes > figure and recent.peak_bytes >= least else None,
         miss=miss if miss is not None and after_miss(miss) > figure and after_miss(miss) >= least else None,
@@ -155,23 +173,34 @@ _Found = dict[Level, tuple[Measured, float]]
 
 
 def _blend(
-    name: str | None, like: Likeness, first: Estimate, history: History, now_s: float, coverage: float
+    name: str | None,
+    like: Likeness,
+    first: Estimate,
+    reference: tuple[str, int],
+    history: History,
+    now_s: float,
+    coverage: float,
 ) -> tuple[float, tuple[Step, ...], _Found]:
     """The prior, moved by one likeness after another."""
     figure, steps, found = float(first.overhead_bytes), [], _Found()
+    prior_name, unit_bytes = reference
+    sure = first.promise is not None
     for level in Level:
         if level is Level.GUEST and name is None:
             continue
-        measured = history.measured(level, name, like, first.policy, now_s)
+        measured = history.measured(level, name, like, prior_name, now_s)
         n = math.floor(measured.counted + 1e-9)
         if n == 0:
             continue
-        unit = 1.0 if level.is_exact else float(first.overhead_bytes)
+        unit = 1.0 if level.is_exact else float(unit_bytes)
         found[level] = measured, unit
         rank = promise.sure_rank(n, coverage) or n
         says = measured.at(rank / n) * unit * (KIN_WIDER if level.is_kin else 1.0)
-        share = min(1.0, n / promise.needed(coverage), KIN_MOST if level.is_kin else 1.0)
-        figure += (says - figure) * share
+        enough = n >= promise.needed(coverage) and not level.is_kin
+        if enough:
+            figure, sure = says, True
+        elif says > figure or not sure:
+            figure += (says - figure) * min(n / promise.needed(coverage), KIN_MOST if level.is_kin else 1.0)
         figure = max(figure, _at_least(level, measured, unit, n, coverage))
         steps.append(Step(level, len(measured.scores), measured.counted, math.ceil(says), math.ceil(figure)))
     return figure, tuple(steps), found
@@ -215,15 +244,19 @@ def _worst_miss(like: Likeness, history: History, now_s: float) -> Life | None:
 
 
 def _promise(found: _Found, first: Estimate, size_bytes: int, coverage: float) -> Promise:
-    """By the finest likeness with enough samples, else by the one with most; borrowed samples promise nothing.
+    """By the finest likeness with enough samples, else by what it starts from, else by the one with most samples.
 
-    Which one is chosen by numbers of samples alone, never by what they say: so the choice does not bias it.
+    Which one is chosen by numbers of samples, not by what they say, so that the choice does not bias it; but the prior
+    speaks no longer where a sample of this host is above the figure. Borrowed samples promise nothing.
     """
     own = {level: one for level, one in found.items() if not level.is_kin}
-    if not own:
-        return promise.none(coverage)
     enough = [level for level, (one, _) in own.items() if one.counted + 1e-9 >= promise.needed(coverage)]
-    level = enough[-1] if enough else max(own, key=lambda level: own[level][0].counted)
+    level = enough[-1] if enough else max(own, key=lambda level: own[level][0].counted, default=None)
+    above = level is not None and own[level][0].within(size_bytes / own[level][1]) < own[level][0].counted - 1e-9
+    if not enough and first.promise is not None and size_bytes >= first.overhead_bytes and not above:
+        return first.promise
+    if level is None:
+        return promise.none(coverage)
     measured, unit = own[level]
     within = measured.within(size_bytes / unit)
     return promise.made(coverage, measured.counted, len(measured.scores), within, str(level))

@@ -8,12 +8,17 @@ which devices of one sort still scale alike (FACTS: per-disk and per-vCPU terms)
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
 
 from guestroom.guest import Disk, Guest, MemoryBackend, Nic
 from guestroom.lives import Likeness
 
 LONGEST = 1000
 """Characters a key may have; longer ones keep their beginning and a digest of the whole."""
+_PATHS = frozenset({"firmware", "kernel", "initrd", "mem_path"})
+_OF_GUEST = frozenset({"name", "accelerator", "source", "unknown", "paused", "daemonize", "incoming", *_PATHS})
+"""What makes no other guest of it: names, where it was described, how it is started; the accelerator is apart."""
+_OF_PARTS = frozenset({"id", "file", "path", "address"})
 _VERSIONED = re.compile(r"^(?:pc-)?(q35|i440fx|virt|microvm)(?:-[0-9].*)?$")
 
 
@@ -26,23 +31,29 @@ def likeness(guest: Guest, qemu: str | None = None) -> Likeness:
 
 
 def _shape(guest: Guest) -> str:
-    shown = [
-        f"ram={guest.ram_bytes}/{guest.boot_ram_bytes}",
-        f"vcpus={guest.vcpus}/{guest.max_vcpus}",
-        f"machine={guest.machine}",
-        f"tb={guest.tb_bytes}",
-        f"iothreads={guest.iothreads}",
-        f"usb={guest.usb_controllers}+{guest.usb_devices}",
-        f"shares={guest.shares}",
-        f"kernel={guest.kernel is not None}",
-        *sorted(f"video={one.model}/{one.vga_bytes}/{one.outputs}" for one in guest.videos),
-        *sorted(f"disk={_exact_disk(one)}" for one in guest.disks),
-        *sorted(f"nic={_nic(one)}/{one.queues}" for one in guest.nics),
-        *sorted(f"memory={_backend(one)}/{one.size_bytes}" for one in guest.memory_backends),
-        *sorted(f"passthrough={one.kind}/{one.mmio_bytes}" for one in guest.passthrough),
-        *_switches(guest),
-    ]
+    """All that is not as it is by default, whatever fields a description gets one day; of paths only that they are."""
+    shown = [_plain(guest, "ram_bytes", "boot_ram_bytes", leave_out=_OF_GUEST)]
+    shown += [f"{name} given" for name in sorted(_PATHS) if getattr(guest, name) is not None]
     return " ".join(shown)
+
+
+def _plain(value: object, *always: str, leave_out: frozenset[str]) -> str:
+    """A dataclass as text: fields in their order, lists sorted, those left out or at their default not there."""
+    assert is_dataclass(value)
+    shown = []
+    for one in fields(value):
+        found = getattr(value, one.name)
+        if one.name in leave_out or (one.name not in always and found == one.default):
+            continue
+        if isinstance(found, tuple):
+            shown += [f"{one.name}={text}" for text in sorted(map(_text, found))]
+        else:
+            shown.append(f"{one.name}={_text(found)}")
+    return " ".join(shown)
+
+
+def _text(value: object) -> str:
+    return f"({_plain(value, leave_out=_OF_PARTS)})" if is_dataclass(value) else str(value)
 
 
 def _kind(guest: Guest) -> str:
@@ -79,11 +90,6 @@ def _switches(guest: Guest) -> list[str]:
 def _rough_disk(disk: Disk) -> str:
     kind = "cdrom" if disk.cdrom else disk.interface
     return f"{kind}/{disk.format}/{disk.cache}/{disk.aio}{'/ro' if disk.read_only else ''}"
-
-
-def _exact_disk(disk: Disk) -> str:
-    sizes = (disk.queues, disk.queue_size, disk.l2_cache_bytes, disk.cluster_bytes, disk.virtual_bytes)
-    return f"{_rough_disk(disk)}/{'/'.join(map(str, sizes))}"
 
 
 def _nic(nic: Nic) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from guestroom.errors import InputError
 from guestroom.guest import Guest
 from guestroom.size.model import Estimate, Part, Sizing
-from guestroom.size.registry import check_policy, estimate, ram_of, summed
+from guestroom.size.registry import DEFAULT_COVERAGE, check_policy, estimate, ram_of, summed
 from guestroom.units import MIB
 
 BOOT_BASE_BYTES = 96 * MIB
@@ -57,6 +57,7 @@ def need(
     *,
     host_overhead_bytes: int | None = None,
     guest_overhead_bytes: int | None = None,
+    coverage: float = DEFAULT_COVERAGE,
 ) -> Need:
     """The need of ``guest``: the host-wide setting if there is one, else the guest's own, else ``policy``'s estimate.
 
@@ -70,7 +71,7 @@ def need(
     ):
         if set_bytes is not None:
             return Need(origin, _setting(guest, origin, set_bytes))
-    return Need(Origin.ESTIMATE, estimate(guest, policy))
+    return Need(Origin.ESTIMATE, estimate(guest, policy, coverage=coverage))
 
 
 def _setting(guest: Guest, origin: Origin, set_bytes: int) -> Estimate:

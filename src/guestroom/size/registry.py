@@ -54,6 +54,11 @@ def policies() -> tuple[str, ...]:
     return tuple(_POLICIES)
 
 
+def can_promise(name: str) -> bool:
+    """Whether a policy can be asked for a share of guests it is to be enough for."""
+    return name in _PROMISING
+
+
 def check_policy(name: str) -> str:
     """Return ``name`` if it is a sizing policy; raise ``InputError`` listing the known ones otherwise."""
     if name not in _POLICIES:

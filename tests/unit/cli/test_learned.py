@@ -58,15 +58,17 @@ def test_the_same_for_programs(state: str) -> None:
     assert learned["promise"]["coverage"] == 0.95
     assert learned["promise"]["samples"] == 60
     assert learned["steps"][-1]["level"] == "guests of this shape"
-    assert (learned["prior"], learned["qemu"], learned["miss"], learned["recent"]) == ("eve", "7.2", None, None)
+    assert (learned["qemu"], learned["miss"], learned["recent"]) == ("7.2", None, None)
+    assert learned["prior"].startswith("measured, study of")
     assert learned["why"][-1] == learned["promise"]["words"]
 
 
 def test_another_qemu_only_borrows(state: str) -> None:
-    """--qemu names a version that never ran here: the figure is wider and nothing is promised."""
+    """--qemu names a version that never ran here: it is not below the study's, and no sample of here promises."""
     learned = json.loads(invoke(*ARGS, "--ledger", state, "--qemu", "9.0", "--json").stdout)
-    assert learned["learned"]["promise"]["coverage"] is None
-    assert learned["estimates"][0]["overhead_bytes"] > 100 * MIB
+    assert "unseen" in learned["learned"]["promise"]["level"]
+    assert all("another QEMU" in step["level"] for step in learned["learned"]["steps"])
+    assert learned["estimates"][0]["overhead_bytes"] >= learned["learned"]["prior_bytes"]
 
 
 def test_a_question_about_samples_without_a_ledger_is_wrong_usage(tmp_path: Path) -> None:
@@ -103,3 +105,12 @@ def test_a_line_says_what_became_of_promises() -> None:
     (other,) = kept_lines([group | {"missed": 0, "promised_coverage": None, "qemu": "7.2"}])
     assert "60 of 60 kept (surely" in other
     assert "missed" not in other
+
+
+def test_a_higher_share_can_be_asked_for(state: str) -> None:
+    """--coverage: 99 of 100 takes more samples than there are, and it says so; a share nobody can promise is refused."""
+    found = json.loads(invoke(*ARGS, "--ledger", state, "--coverage", "0.99", "--json").stdout)
+    assert found["learned"]["promise"]["wanted"] == 0.99
+    assert found["learned"]["promise"]["coverage"] < 0.99
+    assert found["learned"]["promise"]["needed"] == 299
+    assert invoke(*ARGS, "--coverage", "1").exit_code == 2

@@ -172,7 +172,7 @@ def test_a_shared_warning_is_printed_once() -> None:
     """Unknown vCPUs concern many policies and take one line."""
     out = invoke("--ram", "1GiB").stdout
     assert out.count("number of vCPUs is not known") == 1
-    assert "warning: eve, kubevirt, harvester, openshift, ovirt, learned: the number" in out
+    assert "warning: eve, kubevirt, harvester, openshift, ovirt: the number" in out
 
 
 def test_options_nobody_knows_are_mentioned() -> None:

@@ -10,7 +10,7 @@ import pytest
 from guestroom.guest import Guest
 from guestroom.size import History, Learned, estimate, learn
 from guestroom.size.history import FORGET_S, FULL_S, HALF_S, Level
-from guestroom.size.learned import MISS_LIVES, after_miss
+from guestroom.size.learned import MISS_LIVES, after_miss, reference
 from guestroom.units import MIB, PAGE_BYTES
 
 from .lives import DAY_S, GUEST, NOW_S, life, many, named
@@ -20,9 +20,9 @@ PRIOR_MIB = PRIOR.overhead_bytes / MIB
 
 
 def learned(lives: list[object] | History, guest: Guest = GUEST, **kept: object) -> Learned:
-    """What is learned from lives, on the QEMU they ran on unless said."""
+    """What is learned from lives by a prior that promises nothing, on the QEMU they ran on unless said."""
     history = lives if isinstance(lives, History) else History(lives)  # type: ignore[arg-type]
-    return learn(guest, history, NOW_S, **({"qemu": "7.2.22"} | kept))  # type: ignore[arg-type]
+    return learn(guest, history, NOW_S, **({"qemu": "7.2.22", "prior": "eve"} | kept))  # type: ignore[arg-type]
 
 
 def mib(found: Learned) -> float:
@@ -164,11 +164,11 @@ def test_guests_of_other_sizes_teach_by_proportion() -> None:
 def test_old_samples_count_less_and_support_less() -> None:
     """Sixty samples of today promise 19 of 20; the same sixty seen 44 days later count half and do not."""
     history = History(many([80.0] * 60, None))
-    assert learn(named("new"), history, NOW_S, qemu="7.2.22").promise.is_kept
-    later = learn(named("new"), history, NOW_S + FULL_S + HALF_S, qemu="7.2.22")
+    assert learned(history, named("new")).promise.is_kept
+    later = learn(named("new"), history, NOW_S + FULL_S + HALF_S, qemu="7.2.22", prior="eve")
     assert not later.promise.is_kept
     assert later.promise.counted == pytest.approx(30, abs=0.1)
-    forgotten = learn(named("new"), history, NOW_S + FORGET_S + DAY_S, qemu="7.2.22")
+    forgotten = learn(named("new"), history, NOW_S + FORGET_S + DAY_S, qemu="7.2.22", prior="eve")
     assert forgotten.estimate.overhead_bytes == PRIOR.overhead_bytes
 
 
@@ -199,3 +199,52 @@ def test_what_was_promised_is_written_down_whole() -> None:
     assert (kept.policy, kept.prior, kept.prior_bytes) == ("learned", "eve", PRIOR.overhead_bytes)
     assert (kept.wanted_coverage, kept.coverage, kept.samples) == (0.95, 0.95, 60)
     assert (kept.likeness.qemu, kept.binary, kept.level) == ("7.2.22", "qemu-system-x86_64", "guests of this shape")
+
+
+# --- from a prior that promises ----------------------------------------------------------------------------
+
+MEASURED = estimate(GUEST, "measured")
+
+
+def test_a_promise_of_the_study_is_not_given_up_for_a_guess() -> None:
+    """58 guests below it lower nothing, and it still promises what the study supports; the 59th does, by this host."""
+    assert MEASURED.promise is not None
+    low = MEASURED.overhead_bytes / MIB - 10
+    for n in (0, 1, 22, 58):
+        found = learned(many([low] * n, None), named("new"), prior="measured")
+        assert found.estimate.overhead_bytes == MEASURED.overhead_bytes
+        assert found.promise == MEASURED.promise
+    found = learned(many([low] * 59, None), named("new"), prior="measured")
+    assert mib(found) == pytest.approx(low, abs=0.01)
+    assert (found.promise.is_kept, found.promise.level) == (True, Level.SHAPE)
+
+
+def test_what_is_seen_here_above_the_study_raises_it_and_ends_its_promise() -> None:
+    """A few guests of this shape above it are enough for the figure; for a promise this host speaks for itself."""
+    high = MEASURED.overhead_bytes / MIB + 30
+    name, unit_bytes = reference(GUEST)
+    shape = [life(high, f"g{i}", prior=name, prior_mib=unit_bytes / MIB, started_s=i) for i in range(15)]
+    found = learned(shape, named("new"), prior="measured")
+    assert mib(found) >= high
+    assert found.promise == MEASURED.promise, "all are within the raised figure"
+    other = life(9 * high, "x", guest=replace(GUEST, tpm=True), prior=name, prior_mib=unit_bytes / MIB)
+    above = learned([*shape, other], named("new"), prior="measured")
+    assert mib(above) < 9 * high
+    assert above.promise.level == Level.HOST, "one of another kind is above it: the study does not hold here"
+
+
+def test_a_higher_share_never_gets_less() -> None:
+    """Whatever was seen, and from either prior: 999 of 1000 get at least what 19 of 20 get."""
+    for prior in ("eve", "measured"):
+        for peaks in ([], [50.0] * 30, [50.0] * 100, [90.0 + i % 40 for i in range(400)]):
+            lives = many(peaks, None)
+            figures = [mib(learned(lives, named("new"), prior=prior, coverage=c)) for c in (0.95, 0.99, 0.999)]
+            assert figures == sorted(figures), (prior, len(peaks))
+
+
+def test_peaks_are_held_against_the_usual_share_of_one_study() -> None:
+    """Whatever share was asked for, the ratio is to one figure; a later study is another measure."""
+    for coverage in (0.95, 0.999):
+        kept = learned([], prior="measured", coverage=coverage).promised()
+        assert kept.prior_bytes == MEASURED.overhead_bytes
+        assert kept.prior.startswith("measured, study of 20")
