@@ -108,7 +108,7 @@ def test_a_line_says_what_became_of_promises() -> None:
 
 
 def test_a_higher_share_can_be_asked_for(state: str) -> None:
-    """--coverage: 99 of 100 takes more samples than there are, and it says so; a share nobody can promise is refused."""
+    """--coverage: 99 of 100 takes more samples than there are, and it says so; all of them is no share."""
     found = json.loads(invoke(*ARGS, "--ledger", state, "--coverage", "0.99", "--json").stdout)
     assert found["learned"]["promise"]["wanted"] == 0.99
     assert found["learned"]["promise"]["coverage"] < 0.99
