@@ -64,6 +64,8 @@ def test_what_does_not_matter_is_shown_not_assumed() -> None:
     told = Samples([*a_base(), same, large])
     assert [one.names for one in negligible(told)] == [("aio",)]
     assert undecided(told) == ()
+    one_large = Samples([*a_base(), same, run("native", 24, aio="native")])
+    assert negligible(one_large) == ()
     unsure = Samples([run("base", 19, 1), run("base", 21, 2), same, run("usb", 90, usb=True)])
     assert negligible(unsure) == ()
     assert [one.names for one in undecided(unsure)] == [("aio",)]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -94,6 +95,16 @@ def test_a_family_nobody_thought_of_appears() -> None:
     text = report.markdown([*a_study(), run("warp", 88, warp_drives=3, family="warp")])
     assert "| warp | warp | 88.0 |" in text
     assert "warp drives none > 3" in text
+
+
+def test_any_part_of_a_study_has_a_report() -> None:
+    """Whatever is missing of a study, interrupted anywhere, the rest is reported, both ways."""
+    chance, whole = random.Random(3), a_study()
+    for _ in range(25):
+        some = chance.sample(whole, chance.randint(1, len(whole)))
+        blocks = report.build(some)
+        assert markdown(blocks).startswith("# Where the memory goes")
+        assert report.html(blocks).endswith("</html>\n")
 
 
 class _Page(HTMLParser):

@@ -31,6 +31,8 @@ UNITS: tuple[tuple[str, str, float], ...] = (
 """Factor, the name of a unit, and how many of the factor are one unit."""
 _LEFT_TO_QEMU = frozenset({"queues", "tb_mib", "vga_mib"})
 """Of these, 0 is no number but QEMU's own choice."""
+_TOLD = frozenset({"backing", "cluster_kib", "compressed", "depth", "format", "load"})
+"""Factors that the name of a request in flight tells anyhow."""
 BOUND_MIB = 2.0
 """What is shown to cost less than this is said not to matter."""
 
@@ -71,11 +73,8 @@ def in_flight(samples: Samples) -> tuple[Cost, ...]:
         if factor(run, "format") != "qcow2":
             words.pop(1)
         words += [name_of(name) for name in ("backing", "compressed") if factor(run, name)]
-        others = [
-            f"{name_of(name)} {value_of(name, here)}"
-            for name, _, here in samples.changed(configs[0], BASE)
-            if BASE in samples and name not in ("depth", "backing", "compressed", "cluster_kib", "load", "format")
-        ]
+        changed = samples.changed(configs[0], BASE) if BASE in samples else ()
+        others = [f"{name_of(name)} {value_of(name, here)}" for name, _, here in changed if name not in _TOLD]
         plain = not others and str(factor(run, "load")).startswith("rand")
         found.append(Cost(", ".join([*words, *others]), slope, configs, plain))
     return tuple(found)

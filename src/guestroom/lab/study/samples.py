@@ -64,11 +64,11 @@ class Samples:
     def __init__(self, runs: Iterable[Run]) -> None:
         self.all = tuple(sorted(runs, key=lambda run: run.run_id))
         self.good = tuple(run for run in self.all if run.error is None and PEAK in run.figures)
-        self.by_config: dict[str, list[Run]] = defaultdict(list)
+        self.by_config: dict[str, list[Run]] = {}
         """Jointly charged runs, without those measured once more."""
         for run in self.good:
             if run.accounting == "joint" and not is_again(run):
-                self.by_config[run.config].append(run)
+                self.by_config.setdefault(run.config, []).append(run)
 
     def __contains__(self, config: str) -> bool:
         return config in self.by_config
