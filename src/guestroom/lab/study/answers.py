@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from guestroom.lab.study.checks import Twice
 from guestroom.lab.study.costs import BOUND_MIB, Cost, Matter, Tables
 from guestroom.lab.study.dataset import Factor
 from guestroom.lab.study.document import Block, Bullets, Heading, Paragraph
@@ -40,6 +41,10 @@ class Found:
     shares: Sequence[Share]
     rule: Rule | None
     judged: Sequence[Judged]
+    split: Sequence[Twice]
+    """Guests charged jointly and split."""
+    again: Sequence[Twice]
+    """Guests measured in the study and again alone."""
     disturbed: bool
     """Whether guests ran side by side, so that their speeds are those of a busy machine."""
 
@@ -62,6 +67,23 @@ def summary(found: Found) -> Iterable[Block]:
     yield Paragraph(f'**EVE\'s "undefined" {EVE_MIB:.0f} MiB.** {_undefined(found.shares)}')
     yield Paragraph(f"**When the overhead passes {HEAVY_MIB:.0f} MiB.** {_heavy(found.rule)}")
     yield Paragraph(f"**How far the rule can be trusted.** {_trust(found.judged)}")
+    yield Paragraph(
+        f"**Measured in two ways.** RAM charged apart or not: {_farthest(found.split)}. In the study or again alone: "
+        f"{_farthest(found.again)}."
+    )
+
+
+def _farthest(found: Sequence[Twice]) -> str:
+    """How far apart the two ways are at most, and whether that is more than chance."""
+    if not found:
+        return NOT_MEASURED
+    most = max(found, key=lambda one: abs(one.apart.value))
+    told = sum(one.apart.may_be_zero is False for one in found)
+    return (
+        f"at most {signed(most.apart)} apart (`{most.config}`, {most.first_mib:.0f} MiB), {told} of {len(found)} "
+        f"guests told "
+        "apart from chance"
+    )
 
 
 def _noise(found: Found) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from guestroom.lab.study import answers, costs, document, foretold, knobs, page, plots, rule, sections, undefined
+from guestroom.lab.study import (
+    answers,
+    checks,
+    costs,
+    document,
+    foretold,
+    knobs,
+    page,
+    plots,
+    rule,
+    sections,
+    undefined,
+)
 from guestroom.lab.study.dataset import Run
 from guestroom.lab.study.document import Block, Heading, Paragraph, Picture, table
 from guestroom.lab.study.samples import BASE, Contrast, Samples, factor
@@ -31,6 +43,8 @@ def build(runs: Iterable[Run]) -> tuple[Block, ...]:
         shares=undefined.shares(samples),
         rule=rule.fit(known),
         judged=rule.judge(known),
+        split=checks.split_beside_joint(samples),
+        again=checks.beside_alone(samples),
         disturbed=not all(run.alone for run in samples.good),
     )
     return (

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 
+from guestroom.lab.study.checks import Twice, beside_alone, split_beside_joint
 from guestroom.lab.study.costs import Cost, Matter, Tables
-from guestroom.lab.study.dataset import Factor, Run
 from guestroom.lab.study.document import Block, Heading, Paragraph, table
 from guestroom.lab.study.knobs import Gain
-from guestroom.lab.study.samples import BASE, Samples, factor, is_again, peak_mib
-from guestroom.lab.study.stats import difference
+from guestroom.lab.study.samples import BASE, Samples
 from guestroom.lab.study.words import change, interval, times
 from guestroom.units import MIB
 
@@ -169,49 +168,31 @@ def differences(samples: Samples) -> Iterable[Block]:
 def split(samples: Samples) -> Iterable[Block]:
     """Split and joint accounting of the same guest."""
     yield Heading(2, "Split and joint accounting side by side")
-    joint: dict[tuple[Factor, ...], str] = {_likeness(samples, samples.first(one)): one for one in samples.by_config}
-    groups: dict[str, list[float]] = defaultdict(list)
-    for run in samples.good:
-        if run.accounting == "split":
-            config = run.config if run.config in samples else joint.get(_likeness(samples, run))
-            if config is not None:
-                groups[config].append(peak_mib(run))
-    if not groups:
+    found = split_beside_joint(samples)
+    if not found:
         yield Paragraph("Not measured.")
         return
-    rows = []
-    for config, peaks in sorted(groups.items()):
-        spread = samples.spread(config)
-        found = difference(peaks, samples.peaks(config), spread, spread)
-        ours, theirs = f"{fmean(samples.peaks(config)):.1f}", f"{fmean(peaks):.1f}"
-        rows.append([config, ours, theirs, f"{found.value:+.2f}", interval(found), f"{found.count}"])
+    rows = ([*_both(one), f"{one.apart.count}"] for one in found)
     yield from table(["guest", "joint, MiB", "split, MiB", "difference, MiB", "95 % interval", "runs"], rows)
-
-
-def _likeness(samples: Samples, run: Run) -> tuple[Factor, ...]:
-    return tuple(factor(run, name) for name in samples.names)
 
 
 def side_by_side(samples: Samples) -> Iterable[Block]:
     """Whether guests that ran beside others differ from the same ones measured again alone."""
     yield Heading(2, "Do runs side by side distort each other?")
-    again: dict[str, list[float]] = defaultdict(list)
-    for run in samples.good:
-        if is_again(run) and run.config in samples:
-            again[run.config].append(peak_mib(run))
-    if not again:
+    found = beside_alone(samples)
+    if not found:
         all_alone = bool(samples.good) and all(run.alone for run in samples.good)
         yield Paragraph("Nothing ran side by side." if all_alone else "Not checked: nothing was measured again alone.")
         return
-    rows = []
-    for config, peaks in sorted(again.items()):
-        spread = samples.spread(config)
-        found = difference(samples.peaks(config), peaks, spread, spread)
-        ours, theirs = f"{fmean(samples.peaks(config)):.1f}", f"{fmean(peaks):.1f}"
-        told = {True: "no", False: "yes", None: "unknown"}[found.may_be_zero]
-        rows.append([config, ours, theirs, f"{found.value:+.2f}", interval(found), told])
+    told = {True: "no", False: "yes", None: "unknown"}
+    rows = ([*_both(one), told[one.apart.may_be_zero]] for one in found)
     columns = ["guest", "in the study, MiB", "again, alone, MiB", "difference, MiB", "95 % interval", "told apart"]
     yield from table(columns, rows)
+
+
+def _both(one: Twice) -> list[str]:
+    cells = [one.config, f"{one.first_mib:.1f}", f"{one.second_mib:.1f}"]
+    return [*cells, f"{one.apart.value:+.2f}", interval(one.apart)]
 
 
 def shares(samples: Samples) -> Iterable[Block]:
