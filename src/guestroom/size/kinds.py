@@ -52,7 +52,7 @@ _TABLE: tuple[tuple[str, Kind, str], ...] = (
         Kind.DISKS,
         "a write into an image with a backing file copies a whole cluster; so many at once",
     ),
-    (r"requests in flight", Kind.DISKS, "a buffer and bookkeeping for each request that waits for the disk"),
+    (r"requests (in flight|for clusters)", Kind.DISKS, "a buffer and bookkeeping for each request that waits for it"),
     (r"L2 caches", Kind.DISKS, "qcow2 keeps its map of the image in memory: 1 MiB for each 8 GiB, up to 32 MiB"),
     (r"qcow2 tables", Kind.DISKS, "one cluster of each kind of table of an open qcow2 image"),
     (r"write-back", Kind.DISKS, "kernel memory for pages of the host's cache that the disk goes through"),

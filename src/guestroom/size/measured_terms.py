@@ -7,6 +7,7 @@ from a stated source instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,7 +89,8 @@ TERMS: tuple[Term, ...] = (
     Term("qcow2 tables", "byte of cluster"),
     Term("write-back", "guest with such a disk"),
     Term("requests in flight", "request"),
-    Term("clusters in flight", "byte: requests x cluster", knots=(16.0 * MIB, 64.0 * MIB, 256.0 * MIB)),
+    Term("requests for clusters", "request"),
+    Term("clusters in flight", "byte: clusters x size", knots=(16.0 * MIB,)),
     Term("mirror job", "job"),
     Term("backup job", "job"),
     Term("migration", "job"),
@@ -175,7 +177,8 @@ def _disks(guest: Guest, vcpus: int, load: Load) -> dict[str, float]:
         "qcow2 tables": float(images * sum(disk.cluster_bytes or CLUSTER_BYTES for disk in clustered)),
         "write-back": float(any(not disk.cdrom and disk.cache not in ("none", "directsync") for disk in disks)),
         "requests in flight": float(max((_requests(disk, vcpus, load) for disk in disks), default=0)),
-        "clusters in flight": float(max((_flight(disk, vcpus, load) for disk in busy), default=0)),
+        "requests for clusters": float(max((_requests(disk, vcpus, load) for disk in busy), default=0)),
+        "clusters in flight": max((_flight_bytes(disk, vcpus, load) for disk in busy), default=0.0),
     }  # fmt: skip
 
 
@@ -184,16 +187,28 @@ def _requests(disk: Disk, vcpus: int, load: Load) -> int:
     return min(load.requests, requests_in_flight(disk, vcpus))
 
 
-def _flight(disk: Disk, vcpus: int, load: Load) -> int:
-    """Bytes of clusters that requests to one disk hold at once."""
-    return _requests(disk, vcpus, load) * (disk.cluster_bytes or CLUSTER_BYTES)
+def _flight_bytes(disk: Disk, vcpus: int, load: Load) -> float:
+    """Bytes of clusters that requests to one disk hold at once.
+
+    A second request for a cluster that is being copied waits for the first (``handle_dependencies``,
+    block/qcow2-cluster.c), so of N clusters q random requests hold N (1 - (1 - 1/N)^q): balls into bins. Who
+    decompresses waits for nobody (``qcow2_co_preadv_compressed``, block/qcow2.c).
+    """
+    requests, cluster = _requests(disk, vcpus, load), disk.cluster_bytes or CLUSTER_BYTES
+    if load.inflates:
+        return float(requests * cluster)
+    clusters = max(1.0, _virtual_bytes(disk) / cluster)
+    return clusters * -math.expm1(requests * math.log1p(-1 / clusters)) * cluster if clusters > 1 else float(cluster)
+
+
+def _virtual_bytes(disk: Disk) -> int:
+    return ASSUMED_VIRTUAL_BYTES if disk.virtual_bytes is None else disk.virtual_bytes
 
 
 def _l2_cache_bytes(disk: Disk) -> int:
     """The cache that covers all of the disk, at most what it may be (``read_cache_sizes``, block/qcow2.c)."""
-    virtual = ASSUMED_VIRTUAL_BYTES if disk.virtual_bytes is None else disk.virtual_bytes
     most = L2_CACHE_MOST_BYTES if disk.l2_cache_bytes is None else disk.l2_cache_bytes
-    return min(virtual // (disk.cluster_bytes or CLUSTER_BYTES) * 8, most)
+    return min(_virtual_bytes(disk) // (disk.cluster_bytes or CLUSTER_BYTES) * 8, most)
 
 
 def _displays(guest: Guest, load: Load) -> dict[str, float]:

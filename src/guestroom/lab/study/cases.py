@@ -14,6 +14,7 @@ from guestroom.describe import from_qemu_argv
 from guestroom.errors import InputError
 from guestroom.guest import Guest
 from guestroom.lab.study.dataset import Factor, Run
+from guestroom.lab.study.disks import FILLED_MIB
 from guestroom.size.measured_terms import JOBS, Load
 from guestroom.units import GIB, KIB, MIB
 
@@ -92,7 +93,9 @@ def _case(run: Run) -> Case:
 
 
 def _virtual_bytes(factors: Mapping[str, Factor]) -> int:
-    """An overlay, or a compressed image, is as large as what it was made of."""
+    """Virtual size; an image that is full of data is made as large as that."""
+    if factors["backing"] or factors["compressed"] or factors.get("filled"):
+        return FILLED_MIB * MIB
     return _number(factors, "virtual_gib") * GIB
 
 
