@@ -45,7 +45,10 @@ $ guestroom study fit docs/study/runs.jsonl.gz
 {fit}
 ```
 """
-_ROW = re.compile(r"^(\| `measured` \|)(?: [\d.,]+ \|){3}", re.MULTILINE)
+_ROW = r"^\| `{name}` \|(?: [\d.,]+ \|){{3}}"
+"""A policy's row of figures, in README and in the reference."""
+_POLICIES = ("measured", "learned")
+"""Whose figures follow from the model."""
 
 
 def main() -> None:
@@ -53,11 +56,12 @@ def main() -> None:
     runs = sys.argv[1] if len(sys.argv) > 1 else str(RUNS)
     _python("-m", "guestroom", "study", "fit", runs, "--out", str(MODEL))
     _python("tools/docs_reference.py")
-    figures = _ROW.search((ROOT / "docs" / "reference" / "policies.md").read_text())
-    if figures is None:
-        raise SystemExit("docs/reference/policies.md has no row for measured")
-    readme = ROOT / "README.md"
-    readme.write_text(_ROW.sub(lambda _: figures[0], readme.read_text()))
+    reference, readme = (ROOT / "docs" / "reference" / "policies.md").read_text(), ROOT / "README.md"
+    for row in (re.compile(_ROW.format(name=name), re.MULTILINE) for name in _POLICIES):
+        figures = row.search(reference)
+        if figures is None:
+            raise SystemExit(f"docs/reference/policies.md has no row {row.pattern}")
+        readme.write_text(row.sub(figures[0], readme.read_text()))
     _python("-m", "tools.docs_blocks", "--fill", *EXAMPLES)
     told = {name: _said("-m", "guestroom", "study", name, runs) for name in ("fit", "evaluate")}
     EVALUATION.write_text(PAGE.format(**told))

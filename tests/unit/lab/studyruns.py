@@ -32,11 +32,11 @@ def argv_of(factors: dict[str, Factor]) -> tuple[str, ...]:
 
 def true_bytes(factors: dict[str, Factor]) -> int:
     """What such a guest takes in that study: 20 MiB, 13 for its kernel, 32 of code, 2 a vCPU, 1 a disk, 3 a network
-    device, a 512th of RAM, and one and a half of what is copied on write."""
+    device, a 512th of RAM, and one and a half of what is decompressed at once."""
     number = {name: int(value) for name, value in factors.items() if isinstance(value, int)}
-    copied = number["jobs"] * number["depth"] * number["cluster_kib"] * 1024 if factors["backing"] else 0
+    inflated = number["jobs"] * number["depth"] * number["cluster_kib"] * 1024 if factors["compressed"] else 0
     devices = 2 * number["vcpus"] + number["disks"] + 3 * number["nics"]
-    return KERNEL + CODE + (20 + devices) * MIB + number["ram_mib"] * MIB // 512 + copied * 3 // 2
+    return KERNEL + CODE + (20 + devices) * MIB + number["ram_mib"] * MIB // 512 + inflated * 3 // 2
 
 
 def run(config: str, *, off_bytes: int = 0, repetition: int = 1, **changed: Factor) -> Run:
@@ -74,4 +74,5 @@ def study() -> list[Run]:
     runs += [run(f"disks-{count}", disks=count) for count in (2, 3, 4, 5, 6, 8, 12, 16)]
     runs += [run(f"nics-{count}", nics=count) for count in (1, 2, 3, 4, 5, 6, 7, 8)]
     runs += [run(f"depth-{depth}", depth=depth) for depth in (1, 2, 4, 8, 32, 64, 128, 200)]
-    return runs + [run(f"cow-{depth}", depth=depth, backing=True) for depth in (1, 2, 4, 8, 16, 32, 64, 128, 200)]
+    zipped = [(depth, cluster) for cluster in (64, 512, 1024) for depth in (1, 16, 64)]
+    return runs + [run(f"zip-{c}-{depth}", depth=depth, cluster_kib=c, compressed=True) for depth, c in zipped]
