@@ -22,7 +22,21 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import alarm, bursts, divide, explain, lean, limits, report, run, sizing, start, sweep, thousand
+from benchmarks import (
+    alarm,
+    bursts,
+    divide,
+    explain,
+    lean,
+    learned,
+    limits,
+    report,
+    run,
+    sizing,
+    start,
+    sweep,
+    thousand,
+)
 from benchmarks.series import Row, table
 from guestroom.errors import GuestroomError
 
@@ -35,6 +49,7 @@ def _divide(rounds: int) -> list[Row]:
 SERIES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "size": ("commands from start to output, beside a bare interpreter (goal for size: 250 ms)", start.measure),
     "sizing": ("a size by measured from a command line, beside a peer's formula (goal: 1 ms)", sizing.measure),
+    "learned": ("one new peak for learned, and a size by all that are remembered (goal: 1 ms a peak)", learned.measure),
     "run": ("guestroom run beside a bare start of the same argv (goal: at most 50 ms over it)", run.measure),
     "lean": ("guestroom run --lean beside guestroom run (goal: half the overhead)", lean.measure),
     "explain": ("one look at every byte of a guest, beside smaps read bare and ps_mem", explain.measure),

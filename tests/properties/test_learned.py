@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from guestroom.guest import Disk, Guest
 from guestroom.lives import Life, Promised
 from guestroom.size import History, learn, likeness
-from guestroom.size.history import FORGET_S, FULL_S
+from guestroom.size import history as module
+from guestroom.size.history import FORGET_S, FULL_S, Level
 from guestroom.size.learned import after_miss
 from guestroom.size.promise import sure_rank
 from guestroom.units import MIB
@@ -147,3 +148,23 @@ def test_nothing_is_promised_that_the_samples_do_not_support(found: list[Life]) 
     assert made.coverage is None or 0 <= made.coverage <= 0.9
     if made.is_kept:
         assert made.counted >= made.needed == 29
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(lives(), st.booleans()), max_size=30), st.integers(1, 12), st.integers(3, 20))
+def test_what_follows_each_life_is_what_would_be_sorted_anew(
+    found: list[tuple[Life, bool]], most_in_group: int, most: int
+) -> None:
+    """However lives came, replaced each other and were dropped: every group measures as if it were made just now."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_IN_GROUP", most_in_group)
+        patch.setattr(module, "MOST_LIVES", most)
+        history, like = History(), likeness(GUEST, "7.2")
+        for life, asked in found:
+            history.add(life)
+            if not asked:
+                continue
+            fresh = History(history.lives())
+            for level in Level:
+                by = (level, "g0", like, "eve", NOW_S)
+                assert history.measured(*by) == fresh.measured(*by)

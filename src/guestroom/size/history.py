@@ -9,9 +9,10 @@ One life is one sample, however often it was reported: its newest report stands 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 
 from guestroom.lives import Life, Likeness
 
@@ -100,11 +101,20 @@ class Measured:
         return self.heavier[place - 1] if place else 0.0
 
 
+_Asked = tuple[str, str, str | None, float]
+"""Which prior, for which accelerator and QEMU, in which hour."""
+
+
 @dataclass(slots=True)
 class _Group:
     keys: list[Key] = field(default_factory=list)
-    sorted_at: dict[tuple[object, ...], Measured] = field(default_factory=dict)
-    """By what was asked; emptied when a life comes or goes."""
+    missed: list[Key] = field(default_factory=list)
+    asked: _Asked | None = None
+    """What ``scored`` is for: it follows each life that comes or goes until something else is asked."""
+    scored: list[tuple[float, float]] = field(default_factory=list)
+    """Score and weight of each sample, sorted."""
+    measured: Measured | None = None
+    """The same as it was last given out; None: something has changed."""
 
 
 class History:
@@ -132,7 +142,9 @@ class History:
         for level in Level:
             group = self._groups.setdefault(_group(level, life), _Group())
             insort(group.keys, _key(life))
-            group.sorted_at.clear()
+            if life.missed:
+                insort(group.missed, _key(life))
+            self._follow(level, group, life, there=True)
         if len(self._by_age) > MOST_LIVES:
             self._drop(self._lives[self._by_age[0][1:]])
 
@@ -158,16 +170,34 @@ class History:
     def measured(self, level: Level, guest: str | None, like: Likeness, prior: str, now_s: float) -> Measured:
         """A group's samples: bytes where all have one description, else multiples of the prior named so.
 
-        Sorted once until a life comes or an hour passes.
+        Ages are those of the hour's beginning: within it a sample more or less is followed and nothing sorted anew.
         """
         group = self._groups.get(group_of(level, guest, like))
         if group is None:
             return Measured()
-        asked = (prior, like.accelerator, like.qemu, now_s // _HOUR_S)
-        if asked not in group.sorted_at:
-            group.sorted_at.clear()
-            group.sorted_at[asked] = _sort(self.group(level, guest, like, now_s), prior, now_s, exact=level.is_exact)
-        return group.sorted_at[asked]
+        hour_s = now_s // _HOUR_S * _HOUR_S
+        asked = (prior, like.accelerator, like.qemu, hour_s)
+        if asked != group.asked:
+            lives = self.group(level, guest, like, hour_s)
+            found = (_score(life, asked, exact=level.is_exact) for life in lives)
+            group.asked, group.scored = asked, sorted(one for one in found if one is not None)
+            group.measured = None
+        if group.measured is None:
+            scores, weights = zip(*group.scored, strict=True) if group.scored else ((), ())
+            group.measured = Measured(scores, tuple(accumulate(weights)))
+        return group.measured
+
+    def misses(self, like: Likeness, now_s: float) -> Iterator[tuple[Life, Iterator[Life]]]:
+        """The misses of guests of a shape, the newest first, each with the lives after it, oldest first."""
+        group = self._groups.get(group_of(Level.SHAPE, None, like))
+        if group is None:
+            return
+        oldest = group.keys[-MOST_IN_GROUP:][0]
+        for key in reversed(group.missed):
+            if now_s - key[0] > FORGET_S or key < oldest:
+                return
+            after = range(bisect_right(group.keys, key), len(group.keys))
+            yield self._lives[key[1:]], (self._lives[group.keys[at][1:]] for at in after)
 
     def qemu_of(self, binary: str) -> str | None:
         """The QEMU version that a command ran when it was last heard of."""
@@ -185,17 +215,44 @@ class History:
                 return like.qemu
         return None
 
+    def _follow(self, level: Level, group: _Group, life: Life, *, there: bool) -> None:
+        """Bring a group's sorted samples to what they are with a life that came, or without one that is about to go.
+
+        In a full group the oldest of the newest goes for it, or comes back.
+        """
+        if len(group.keys) <= MOST_IN_GROUP:
+            self._count(level, group, life, there=there)
+        elif _key(life) >= group.keys[-MOST_IN_GROUP]:
+            self._count(level, group, life, there=there)
+            self._count(level, group, self._lives[group.keys[-MOST_IN_GROUP - 1][1:]], there=not there)
+
+    def _count(self, level: Level, group: _Group, life: Life, *, there: bool) -> None:
+        """Put one life's score into a group's sorted samples, or take it out."""
+        asked, like = group.asked, life.promised.likeness
+        if asked is None or (level.is_kin and (like.accelerator, like.qemu) == asked[1:3]):
+            return
+        score = _score(life, asked, exact=level.is_exact)
+        if score is None:
+            return
+        group.measured = None
+        if there:
+            insort(group.scored, score)
+        else:
+            del group.scored[bisect_left(group.scored, score)]
+
     def _drop(self, life: Life) -> None:
         key = _key(life)
-        del self._lives[life.key]
         del self._by_age[bisect_left(self._by_age, key)]
         for level in Level:
             name = _group(level, life)
             group = self._groups[name]
+            self._follow(level, group, life, there=False)
             del group.keys[bisect_left(group.keys, key)]
-            group.sorted_at.clear()
+            if life.missed:
+                del group.missed[bisect_left(group.missed, key)]
             if not group.keys:
                 del self._groups[name]
+        del self._lives[life.key]
 
 
 def _key(life: Life) -> Key:
@@ -206,18 +263,14 @@ def _group(level: Level, life: Life) -> tuple[str | None, ...]:
     return group_of(level, life.guest, life.promised.likeness)
 
 
-def _sort(lives: Iterable[Life], prior: str, now_s: float, *, exact: bool) -> Measured:
-    scored = []
-    for life in lives:
-        if life.ran_s < LEAST_RUN_S and not life.missed:
-            continue
-        if exact:
-            scored.append((float(life.peak_bytes), weight(now_s - life.at_wall_s)))
-        elif life.promised.prior == prior and life.promised.prior_bytes > 0:
-            scored.append((life.peak_bytes / life.promised.prior_bytes, weight(now_s - life.at_wall_s)))
-    scored.sort()
-    total, heavier = 0.0, []
-    for _, counts in scored:
-        total += counts
-        heavier.append(total)
-    return Measured(tuple(score for score, _ in scored), tuple(heavier))
+def _score(life: Life, asked: _Asked, *, exact: bool) -> tuple[float, float] | None:
+    """What a life says and what it counts; None where it says nothing."""
+    prior, _, _, now_s = asked
+    counts = weight(now_s - life.at_wall_s)
+    if counts == 0 or (life.ran_s < LEAST_RUN_S and not life.missed):
+        return None
+    if exact:
+        return float(life.peak_bytes), counts
+    if life.promised.prior != prior or life.promised.prior_bytes <= 0:
+        return None
+    return life.peak_bytes / life.promised.prior_bytes, counts

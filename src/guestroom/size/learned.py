@@ -12,8 +12,8 @@ said with it (``promise``).
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
 from dataclasses import dataclass
+from itertools import islice
 
 from guestroom.guest import Guest
 from guestroom.lives import Life, Likeness, Promised
@@ -232,14 +232,12 @@ def _recent(name: str | None, like: Likeness, history: History, now_s: float) ->
 def _worst_miss(like: Likeness, history: History, now_s: float) -> Life | None:
     """The miss of this shape that asks for most and is not answered by enough later lives within its peak."""
     worst: Life | None = None
-    later: list[int] = []
-    """Peaks of the lives after the one that is looked at, in order."""
-    for life in reversed(history.group(Level.SHAPE, None, like, now_s)):
-        answered = bisect_right(later, life.peak_bytes) >= MISS_LIVES
-        if life.missed and not answered and (worst is None or life.peak_bytes > worst.peak_bytes):
+    for life, later in history.misses(like, now_s):
+        if worst is not None and life.peak_bytes <= worst.peak_bytes:
+            continue
+        within = (one for one in later if one.ran_s >= LEAST_RUN_S and one.peak_bytes <= life.peak_bytes)
+        if len(tuple(islice(within, MISS_LIVES))) < MISS_LIVES:
             worst = life
-        if life.ran_s >= LEAST_RUN_S:
-            insort(later, life.peak_bytes)
     return worst
 
 
