@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 from tests.unit.lab.study_runs import BASE, run
 
@@ -15,6 +18,7 @@ from guestroom.lab.study.rule import (
     judge,
     points,
     requests,
+    sureness,
     tables_mib,
     verdicts,
 )
@@ -65,11 +69,27 @@ def test_held_out_misses_are_counted() -> None:
     assert all(point.peak_mib <= whole.at_most_mib(point.factors) + 1e-6 for point in study)
 
 
+def test_coefficients_are_as_sure_as_the_study() -> None:
+    """Peaks that scatter around the rule give intervals that hold the planted coefficients; exact ones give none."""
+    exact = a_study()
+    rule = fit(exact)
+    assert rule is not None
+    assert all((one.half_width or 0) < 0.05 for one in sureness(rule, judge(exact)))
+    chance = random.Random(2)
+    noisy = [replace(point, mean_mib=point.mean_mib * chance.gauss(1, 0.03)) for point in exact]
+    rule = fit(noisy)
+    assert rule is not None
+    found = sureness(rule, judge(noisy))
+    held = [abs(one.value - value) <= (one.half_width or 0) for one, value in zip(found, PLANTED, strict=True)]
+    assert held[:3] == [True, True, True]
+    assert (found[2].half_width or 0) > 0.05
+
+
 def test_verdicts_against_a_wall() -> None:
     """False fits and false exceeds are told apart, and those called right are neither."""
 
     def one(config: str, peak: float, at_most: float) -> Judged:
-        return Judged(Point(config, BASE, peak, peak), at_most, at_most)
+        return Judged(Point(config, BASE, peak, peak), at_most, at_most, ())
 
     found = verdicts([one("miss", 210, 190), one("scare", 150, 220), one("yes", 250, 300), one("no", 90, 95)], 200)
     assert (found.really_above, found.false_fits, found.false_exceeds) == (2, ("miss",), ("scare",))

@@ -13,7 +13,7 @@ from guestroom.lab.study.costs import BOUND_MIB, Cost, Matter, Tables
 from guestroom.lab.study.dataset import Factor
 from guestroom.lab.study.document import Block, Bullets, Heading, Paragraph
 from guestroom.lab.study.knobs import Gain
-from guestroom.lab.study.rule import L2_CACHE_MIB, QUEUE, Judged, Rule, mean_error, verdicts
+from guestroom.lab.study.rule import COPIED, L2_CACHE_MIB, QUEUE, Judged, Rule, mean_error, sureness, verdicts
 from guestroom.lab.study.samples import Contrast
 from guestroom.lab.study.stats import Estimate
 from guestroom.lab.study.undefined import EVE_MIB, Share
@@ -98,6 +98,9 @@ def _costs(found: Found) -> Iterable[str]:
         yield f"a {unit}: {signed(known[unit].found, digits=2) if unit in known else NOT_MEASURED}"
     yield f"a GiB of qcow2: {_of_qcow2(found.tables)}"
     yield f"a VNC client: {_viewers(found.first_viewer, known.get('VNC client'))}"
+    if found.rule is not None and found.judged:
+        copied = sureness(found.rule, found.judged)[COPIED]
+        yield f"a MiB of clusters being copied on write: {signed(copied, digits=2)}"
     if not found.flights:
         yield f"a request in flight: {NOT_MEASURED}"
     for flight in sorted(found.flights, key=lambda one: (one.found.value, one.unit)):

@@ -8,7 +8,19 @@ from statistics import median
 from guestroom.lab.study import plots
 from guestroom.lab.study.answers import HEAVY_MIB, first_above, flying
 from guestroom.lab.study.document import Block, Heading, Paragraph, bullets, table
-from guestroom.lab.study.rule import QUEUE, TERMS, Judged, Rule, flying_mib, mean_error, requests, tables_mib, verdicts
+from guestroom.lab.study.rule import (
+    QUEUE,
+    TERMS,
+    Judged,
+    Rule,
+    flying_mib,
+    mean_error,
+    requests,
+    sureness,
+    tables_mib,
+    verdicts,
+)
+from guestroom.lab.study.words import interval
 
 _WALLS_MIB = (75.0, 100.0, 150.0, HEAVY_MIB)
 _DEPTHS = (1, 16, 32, 64, 128, 256)
@@ -31,8 +43,9 @@ def section(found: Rule | None, judged: Sequence[Judged]) -> Iterable[Block]:
         "clusters to copy, a queue holds few requests, and a slow host has fewer of them under way at once than asked "
         "for. Decompressing holds a whole cluster for each request, and nobody waits. Fitted, none negative:"
     )
-    rows = ([says, f"{value:.3g}"] for (_, says), value in zip(TERMS, found.coefficients, strict=True))
-    yield from table(["term", "MiB"], rows)
+    sure = sureness(found, judged)
+    rows = ([says, f"{one.value:.3g}", interval(one, 3)] for (_, says), one in zip(TERMS, sure, strict=True))
+    yield from table(["term", "MiB", "95 % interval"], rows)
     yield Paragraph(
         f"The bound adds {found.spare_mib:.1f} MiB, takes what copies add {found.copied_times:.2f} times and "
         f"clusters being "

@@ -21,6 +21,7 @@ from guestroom.lab.study.dataset import Factor
 from guestroom.lab.study.disks import FILLED_MIB
 from guestroom.lab.study.matrix import DEFAULTS
 from guestroom.lab.study.samples import BASE, Samples
+from guestroom.lab.study.stats import Estimate, t95
 
 QUEUE = 256
 """Requests a virtio-blk queue holds where nobody says (``virtio_blk_properties``, hw/block/virtio-blk.c)."""
@@ -64,7 +65,7 @@ TERMS: tuple[tuple[str, str], ...] = (
     ("tables", "for each MiB of L2 tables that fit their cache"),
 )
 """Name of each term and what its coefficient is, in MiB."""
-_COPIED, _DECOMPRESSED, _FETCHING = 2, 3, 5
+COPIED, _DECOMPRESSED, _FETCHING = 2, 3, 5
 
 
 def requests(factors: Mapping[str, Factor]) -> int:
@@ -144,8 +145,8 @@ class Rule:
 
     def copied_mib(self, factors: Mapping[str, Factor]) -> float:
         """What of it are copies in flight."""
-        copied = features(factors)[_COPIED]
-        return self.coefficients[_COPIED] * copied + self.coefficients[_FETCHING] * features(factors)[_FETCHING] * (
+        copied = features(factors)[COPIED]
+        return self.coefficients[COPIED] * copied + self.coefficients[_FETCHING] * features(factors)[_FETCHING] * (
             copied > 0
         )
 
@@ -178,6 +179,8 @@ class Judged:
     point: Point
     expected_mib: float
     at_most_mib: float
+    coefficients: tuple[float, ...]
+    """Of that rule."""
 
 
 def points(samples: Samples) -> tuple[Point, ...]:
@@ -252,7 +255,27 @@ def judge(known: Sequence[Point]) -> tuple[Judged, ...]:
     for number, point in enumerate(known):
         rule = fit([*known[:number], *known[number + 1 :]])
         if rule is not None:
-            found.append(Judged(point, rule.expected_mib(point.factors), rule.at_most_mib(point.factors)))
+            expected, most = rule.expected_mib(point.factors), rule.at_most_mib(point.factors)
+            found.append(Judged(point, expected, most, rule.coefficients))
+    return tuple(found)
+
+
+def sureness(rule: Rule, judged: Sequence[Judged]) -> tuple[Estimate, ...]:
+    """Each coefficient with an interval by the jackknife over configurations (Tukey 1958).
+
+    That of one at its limit of 0 is as wide as the fits without one configuration let it move.
+    """
+    count = len(judged)
+    degrees = count - len(TERMS)
+    found = []
+    for number, value in enumerate(rule.coefficients):
+        seen = [one.coefficients[number] for one in judged]
+        half = None
+        if degrees > 0:
+            middle = fmean(seen)
+            squares = sum((each - middle) ** 2 for each in seen)
+            half = t95(degrees) * (squares * (count - 1) / count) ** 0.5
+        found.append(Estimate(value, half, count))
     return tuple(found)
 
 
