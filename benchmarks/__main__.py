@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks import (
     alarm,
     bursts,
+    describe,
     divide,
     explain,
     lean,
@@ -50,6 +51,10 @@ SERIES: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "size": ("commands from start to output, beside a bare interpreter (goal for size: 250 ms)", start.measure),
     "sizing": ("a size by measured from a command line, beside a peer's formula (goal: 1 ms)", sizing.measure),
     "learned": ("one new peak for learned, and a size by all that are remembered (goal: 1 ms a peak)", learned.measure),
+    "describe": (
+        "10,000 domain files beside ElementTree (goal: 30 s), a guest sized from argv (1 ms)",
+        describe.measure,
+    ),
     "run": ("guestroom run beside a bare start of the same argv (goal: at most 50 ms over it)", run.measure),
     "lean": ("guestroom run --lean beside guestroom run (goal: half the overhead)", lean.measure),
     "explain": ("one look at every byte of a guest, beside smaps read bare and ps_mem", explain.measure),

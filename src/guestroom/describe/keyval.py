@@ -48,17 +48,28 @@ def parse_keyval(text: str, implied: str | None = None) -> dict[str, str]:
     return values
 
 
-def load_json(text: str, where: str) -> dict[str, object]:
-    """Read one JSON object as QEMU accepts it: no duplicate keys, no NaN, at most 32 levels deep."""
-    if _depth(text) > MAX_DEPTH:
-        raise DescribeError(f"JSON is nested deeper than {MAX_DEPTH} levels", where=where)
+def load_json(text: str, where: str | None) -> dict[str, object]:
+    """Read one JSON object as QEMU accepts it: no duplicate keys, no NaN, at most 32 levels deep.
+
+    ``where`` is the place of the whole text for errors; None stands for a file, whose line is told then.
+    """
+    deep = _too_deep(text)
+    if deep is not None:
+        raise DescribeError(f"JSON is nested deeper than {MAX_DEPTH} levels", where=where or _line(text, deep))
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise DescribeError(f"JSON is not understood: {error}", where=where or f"line {error.lineno}") from error
     except ValueError as error:
-        raise DescribeError(f"JSON is not understood: {error}", where=where) from error
+        raise DescribeError(f"JSON is not understood: {str(error)[:200]}", where=where) from error
     if not isinstance(value, dict):
-        raise DescribeError("JSON is not an object", where=where)
+        raise DescribeError("JSON is not an object", where=where or "line 1")
     return value
+
+
+def _line(text: str, place: int) -> str:
+    newline = "\n"
+    return f"line {text.count(newline, 0, place) + 1}"
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -88,9 +99,11 @@ def parse_values(text: str, implied: str | None, where: str) -> dict[str, str]:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"duplicate key {twice!r}")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"duplicate key {name[:60]!r}")
+            seen.add(name)
     return values
 
 
@@ -98,11 +111,11 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _depth(text: str) -> int:
-    """Brackets open at once, over all of ``text``: counted first, since the decoder itself recurses."""
-    depth = deepest = 0
+def _too_deep(text: str) -> int | None:
+    """Where more brackets than allowed are open at once; counted first, since the decoder itself recurses."""
+    depth = 0
     in_string = escaped = False
-    for character in text:
+    for place, character in enumerate(text):
         if in_string:
             if escaped:
                 escaped = False
@@ -114,7 +127,8 @@ def _depth(text: str) -> int:
             in_string = True
         elif character in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return place
         elif character in "]}":
             depth -= 1
-    return deepest
+    return None

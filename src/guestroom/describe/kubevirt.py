@@ -50,7 +50,7 @@ def from_kubevirt(text: str) -> Guest:
     check_size(text)
     text = text.removeprefix("\ufeff")
     json = text.lstrip().startswith("{")
-    documents = [Document(cast("Tree", load_json(text, "line 1")), 1)] if json else parse_yaml(text)
+    documents = [Document(cast("Tree", load_json(text, None)), 1)] if json else parse_yaml(text)
     found = [one for document in documents for one in _machines(document)]
     if len(found) != 1:
         where = f"line {found[1].line}" if len(found) > 1 else None

@@ -71,8 +71,11 @@ class _Reader:
     def __init__(self) -> None:
         self.root: Element | None = None
         self._open: list[Element] = []
+        self._texts: list[list[str]] = []
+        """Pieces of text of each open element: joined once, where adding each would take quadratic time."""
         self._count = 0
-        self.parser = expat.ParserCreate()
+        # The text is decoded already: what the document says of its encoding must not choose a codec.
+        self.parser = expat.ParserCreate(encoding="utf-8")
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.StartElementHandler = self._start
@@ -97,10 +100,10 @@ class _Reader:
         else:
             self.root = element
         self._open.append(element)
+        self._texts.append([])
 
     def _end(self, _: str) -> None:
-        self._open.pop()
+        self._open.pop().text = "".join(self._texts.pop())
 
     def _text(self, text: str) -> None:
-        if self._open:
-            self._open[-1].text += text
+        self._texts[-1].append(text)  # expat lets no text stand outside of the root
