@@ -17,7 +17,7 @@ from guestroom.lab.study.evaluate import evaluate
 from guestroom.lab.study.fit import FOLDS, fit
 from guestroom.lab.study.model_file import write_model
 from guestroom.size import promise
-from guestroom.size.measured_cost import Cost, Model
+from guestroom.size.measured_cost import HEAVY, Cost, Model
 from guestroom.size.measured_terms import BY_NAME
 from guestroom.units import format_bytes
 
@@ -116,7 +116,7 @@ def _margins(model: Model) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, group in model.groups.items():
         for one in group.margins:
-            size = format_bytes(round(one.size)) if name == "plain" else f"{one.size:.0%} of what is in flight more"
+            size = format_bytes(round(one.size)) if name != HEAVY else f"{one.size:.0%} of what is in flight more"
             made = promise.made(one.coverage, group.samples, group.samples, one.within, "unseen configurations")
             rows.append((name, f"{one.coverage:g}", size, made.words))
     return rows

@@ -16,7 +16,14 @@ from guestroom.size.registry import promising_policy
 
 @promising_policy("measured")
 def measured(guest: Guest, ram_bytes: int, coverage: float) -> Sizing:
-    """What guests of guestroom's own study took, term by term, and a margin for the coverage asked for (0.95)."""
+    """What guests of guestroom's own study took, term by term, and a margin for the coverage asked for (0.95).
+
+    The load is assumed: 16 requests in flight, copies on write where an image can make any, one viewer of a remote
+    display. What a guest can do beyond is its burst, which the shared headroom covers. Terms: QEMU itself, the copy of
+    a kernel image, TCG's code buffer, vCPUs, page tables by kind of RAM, disks, queues and I/O threads, L2 caches and
+    tables of qcow2, write-back, requests and clusters in flight, graphics, remote displays, USB, network, balloon,
+    firmware, shared folders; from stated sources: KVM, TPM, passed-through devices.
+    """
     return size_by(MODEL, guest, ram_bytes, coverage, TYPICAL)
 
 

@@ -21,7 +21,9 @@ from guestroom.units import MIB, format_bytes
 IN_FLIGHT = "clusters in flight"
 """The term whose size depends on the host's speed: what is over it is a share of it, not a size."""
 HEAVY_BYTES = 4 * MIB
-"""Clusters in flight from which on a guest is of the group ``in flight``; below it is ``plain``."""
+"""Clusters in flight from which on a guest is of the group ``in flight``."""
+PLAIN, HEAVY, WORKED_ON = "plain", "in flight", "worked on"
+"""Groups whose misses are alike; the last: guests that the host copies, moves, snapshots, or plugs disks into."""
 WIDENED = 0.25
 """Least share by which a slope is raised beyond the largest amount that was measured."""
 
@@ -46,7 +48,7 @@ class Margin:
 
     coverage: float
     size: float
-    """Bytes in group ``plain``; in group ``in flight`` a share of what is in flight, over the bytes of ``plain``."""
+    """Bytes; in group ``in flight`` a share of what is in flight, over the bytes of ``plain``."""
     within: int
     """Samples that stay within it; as many as there are where it is continued from their tail, unsupported by any."""
 
@@ -114,8 +116,8 @@ def predict(model: Model, guest: Guest, ram_bytes: int, load: Load) -> Predicted
         if amount > cost.most:
             beyond.append(f"{name} ({_amount(term, amount)}; at most {_amount(term, cost.most)} measured)")
         parts.append(Part(name, math.ceil(cost_bytes(term, cost, amount)), _source(model, term, cost, amount)))
-    heavy = found.get(IN_FLIGHT, 0.0) > HEAVY_BYTES
-    return Predicted(tuple(parts), tuple(beyond), tuple(stated), "in flight" if heavy else "plain")
+    group = HEAVY if found.get(IN_FLIGHT, 0.0) > HEAVY_BYTES else PLAIN
+    return Predicted(tuple(parts), tuple(beyond), tuple(stated), WORKED_ON if load.is_worked_on else group)
 
 
 def cost_bytes(term: Term, cost: Cost, amount: float) -> float:
@@ -135,10 +137,10 @@ def stretches(term: Term, amount: float) -> tuple[float, ...]:
 
 def margin(model: Model, seen: Predicted, coverage: float) -> tuple[Part, Promise]:
     """What is added for ``coverage``, and what that promise rests on. Raises ``InputError`` for one nobody fitted."""
-    plain = _margin(model.groups["plain"], coverage)
+    plain = _margin(model.groups[PLAIN], coverage)
     group = model.groups[seen.group]
     chosen = _margin(group, coverage)
-    size = plain.size if seen.group == "plain" else plain.size + chosen.size * seen.in_flight_bytes
+    size = plain.size + chosen.size * seen.in_flight_bytes if seen.group == HEAVY else chosen.size
     made = promise.made(coverage, group.samples, group.samples, chosen.within, f"unseen {seen.group} configurations")
     stretched = "" if made.is_kept else f", not supported by samples ({made.needed} needed)"
     source = f"for {chosen.coverage:g} of guests: n={group.samples} unseen {seen.group} configurations{stretched}"

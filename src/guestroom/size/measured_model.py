@@ -196,5 +196,25 @@ MODEL = Model(
                 ),
             ),
         ),
+        "worked on": Group(
+            samples=0,
+            margins=(
+                Margin(
+                    coverage=0.95,
+                    size=8303400.0,
+                    within=74,
+                ),
+                Margin(
+                    coverage=0.99,
+                    size=8700200.0,
+                    within=74,
+                ),
+                Margin(
+                    coverage=0.999,
+                    size=11876000.0,
+                    within=74,
+                ),
+            ),
+        ),
     },
 )

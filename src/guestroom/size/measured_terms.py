@@ -44,6 +44,11 @@ class Load:
     hot_disks: int = 0
     """qcow2 disks plugged in while it runs."""
 
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether the host does something to the guest, too: a job, snapshots, disks plugged in."""
+        return self.job is not None or self.snapshots > 0 or self.hot_disks > 0
+
 
 JOBS: Mapping[str, str] = {
     "mirror": "mirror job",

@@ -67,6 +67,16 @@ def test_margins_grow_with_what_is_promised() -> None:
     assert fit_cases(noisy).groups["plain"].margins[0].size > 0
 
 
+def test_a_host_that_works_on_guests_does_not_widen_the_others_margin() -> None:
+    """Guests that are copied or moved meanwhile miss by more: they are a group of their own."""
+    jobs = ("mirror", "backup", "migrate", "savevm")
+    worked_on = [run(f"job-{job}", load=job, off_bytes=90 * MIB) for job in jobs]
+    alone, both = (fit_cases(cases(runs)).groups for runs in (study(), [*study(), *worked_on]))
+    assert both["worked on"].samples == len(jobs)
+    assert both["worked on"].margins[0].size > 80 * MIB
+    assert both["plain"].margins[0].size < alone["plain"].margins[0].size + MIB
+
+
 def test_too_few_configurations_are_refused() -> None:
     """A study of a handful of guests is no base for a promise, and is told so with the number needed."""
     with pytest.raises(InputError, match="too few") as caught:

@@ -2,8 +2,38 @@
 
 import pytest
 
-from guestroom.size.measured_cost import WIDENED, Cost, cost_bytes, stretches
-from guestroom.size.measured_terms import Term
+from guestroom.guest import Disk, Guest
+from guestroom.size.measured_cost import WIDENED, Cost, cost_bytes, predict, stretches
+from guestroom.size.measured_model import MODEL
+from guestroom.size.measured_terms import TYPICAL, Load, Term, amounts
+from guestroom.units import GIB, KIB, MIB
+
+
+def group_of(load: Load, cluster_bytes: int = 64 * KIB) -> str:
+    """Group of a guest with one overlay under a load."""
+    disk = Disk(format="qcow2", interface="virtio-blk", cluster_bytes=cluster_bytes)
+    return predict(MODEL, Guest(ram_bytes=GIB, disks=(disk,)), GIB, load).group
+
+
+def test_a_guest_is_of_the_group_that_its_load_says() -> None:
+    """Little in flight is plain, more than 4 MiB of clusters in flight, and what the host does comes before both."""
+    assert group_of(TYPICAL) == "plain"
+    assert group_of(TYPICAL, 2 * MIB) == "in flight"
+    assert group_of(Load(requests=256, job="backup"), 2 * MIB) == "worked on"
+    assert group_of(Load(snapshots=1)) == group_of(Load(hot_disks=2)) == "worked on"
+
+
+def test_requests_for_the_same_cluster_hold_one() -> None:
+    """256 writes into an image of 128 clusters hold 111 of them, 16 hold 15; decompressing each holds its own."""
+    disk = Disk(format="qcow2", interface="virtio-blk", cluster_bytes=2 * MIB, virtual_bytes=256 * MIB)
+    guest = Guest(ram_bytes=GIB, disks=(disk,))
+    held = {
+        count: amounts(guest, GIB, Load(requests=count), 0.0)["clusters in flight"] / (2 * MIB) for count in (16, 256)
+    }
+    assert {count: round(clusters) for count, clusters in held.items()} == {16: 15, 256: 111}
+    zipped = amounts(guest, GIB, Load(requests=256, copies=False, inflates=True), 0.0)
+    assert zipped["clusters in flight"] == 512 * MIB
+
 
 PLAIN = Term("x", "thing")
 BENT = Term("y", "byte", knots=(10.0, 100.0))

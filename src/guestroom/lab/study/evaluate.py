@@ -95,7 +95,7 @@ def evaluate(found: Sequence[Case], coverage: float) -> tuple[Score, ...]:
 def within(load: Load) -> bool:
     """Whether a load is no more than a sizing assumes."""
     busy = load.requests <= TYPICAL.requests and load.vnc_clients <= TYPICAL.vnc_clients
-    return busy and load.job is None and not (load.streams or load.snapshots or load.hot_disks)
+    return busy and not load.is_worked_on and not load.streams
 
 
 def _said(model: Model, case: Case, load: Load, coverage: float) -> int:

@@ -17,7 +17,18 @@ from guestroom.errors import InputError
 from guestroom.lab.study.cases import KERNEL_PART, Case, cases
 from guestroom.lab.study.conformal import upper
 from guestroom.lab.study.dataset import Run
-from guestroom.size.measured_cost import Cost, Group, Margin, Model, Predicted, predict, stretches
+from guestroom.size.measured_cost import (
+    HEAVY,
+    PLAIN,
+    WORKED_ON,
+    Cost,
+    Group,
+    Margin,
+    Model,
+    Predicted,
+    predict,
+    stretches,
+)
 from guestroom.size.measured_terms import BY_NAME, amounts
 from guestroom.units import MIB
 
@@ -151,17 +162,25 @@ def _highest(whole: Mapping[str, Cost], parts: Sequence[Mapping[str, Cost]]) -> 
 
 
 def _groups(misses: Sequence[tuple[Case, Predicted]]) -> dict[str, Group]:
-    """Margins for each coverage: of plain guests in bytes, of those with much in flight as a share of it beyond."""
-    plain = [float(case.peak_bytes - seen.bytes) for case, seen in misses if seen.group == "plain"]
-    heavy = [(case.peak_bytes - seen.bytes, seen.in_flight_bytes) for case, seen in misses if seen.group != "plain"]
-    margins: dict[str, list[Margin]] = {"plain": [], "in flight": []}
-    for coverage in COVERAGES:
-        size, within = upper(plain, coverage)
-        margins["plain"].append(Margin(coverage, rounded(size), within))
-        shares = [(over - size) / max(1, part) for over, part in heavy]
-        share, within = upper(shares or [0.0], coverage)
-        margins["in flight"].append(Margin(coverage, rounded(share), within))
-    return {
-        "plain": Group(len(plain), tuple(margins["plain"])),
-        "in flight": Group(len(heavy), tuple(margins["in flight"])),
+    """Margins for each coverage: bytes, and of those with much in flight the share of it beyond the plain ones' bytes.
+
+    A group nobody is of has the margins of ``plain``.
+    """
+    over = {
+        name: [
+            (float(case.peak_bytes - seen.bytes), seen.in_flight_bytes) for case, seen in misses if seen.group == name
+        ]
+        for name in (PLAIN, HEAVY, WORKED_ON)
     }
+    margins: dict[str, list[Margin]] = {name: [] for name in over}
+    for coverage in COVERAGES:
+        plain, _ = upper([size for size, _ in over[PLAIN]], coverage)
+        samples = {
+            PLAIN: [size for size, _ in over[PLAIN]],
+            HEAVY: [(size - plain) / max(1, part) for size, part in over[HEAVY]] or [0.0],
+            WORKED_ON: [size for size, _ in over[WORKED_ON] or over[PLAIN]],
+        }
+        for name, each in samples.items():
+            size, within = upper(each, coverage)
+            margins[name].append(Margin(coverage, rounded(size), within))
+    return {name: Group(len(over[name]), tuple(each)) for name, each in margins.items()}
