@@ -110,3 +110,6 @@ def test_eve_s_undefined_is_added_up_until_it_is_reached() -> None:
     total = sum(one.size_mib for one in found)
     assert EVE_MIB <= total < EVE_MIB + 40
     assert shares(Samples([cow])) == ()
+    spread = [run("base", 60 + step / 10, step, parts={"heap": 10}) for step in (1, 2, 3)]
+    others = [run("usb", 64, usb=True), run("aio", 61, aio="native"), run("lift", 66, ram_mib=512)]
+    assert [one.what for one in shares(Samples([*spread, *others]))][1:] == ["usb"]

@@ -24,6 +24,8 @@ _COUNTED = ("backing", "compressed", "allocated")
 """Images whose growth is counted once for all."""
 _TABLES = "qcow2 L2 tables in their cache, at its default limit"
 _IMAGES = 16
+_LEAST_MIB, _SURE_MIB = 1.0, 2.0
+"""Less than this is not worth a row; nor is less than that where nothing tells the spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def _added(samples: Samples) -> list[Share]:
             continue
         found = samples.difference(config, BASE)
         known = best.get(run.family)
-        if found.value > 0 and not found.may_be_zero and (known is None or found.value > known.size_mib):
+        least = _SURE_MIB if found.half_width is None else max(_LEAST_MIB, found.half_width)
+        if found.value > least and (known is None or found.value > known.size_mib):
             best[run.family] = Share(run.family, found.value, config)
     return list(best.values())
