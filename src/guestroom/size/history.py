@@ -4,6 +4,10 @@ What changes a guest's need (an update of QEMU or of the software inside, anothe
 number of starts: so a sample counts in full for ``FULL_S``, then half as much after each further ``HALF_S``, and is
 forgotten below an eighth. A window that counts starts would let one guest that restarts all day push all others out.
 One life is one sample, however often it was reported: its newest report stands in for the older ones.
+
+A guest that is restarted all day says much of itself and little of others. So where a likeness speaks for a guest that
+is not in it, each guest of the shape, or each shape of the kind, counts as one sample at most, its lives in equal parts
+(two-layer conformal prediction: Dunn, Wasserman and Ramdas, 2022).
 """
 
 from __future__ import annotations
@@ -45,6 +49,13 @@ class Level(StrEnum):
     def is_kin(self) -> bool:
         """Whether it borrows from other QEMU versions and accelerators."""
         return self in (Level.KIN_KIND, Level.KIN_SHAPE)
+
+    @property
+    def unit(self) -> str | None:
+        """What counts as one sample at most: ``guest`` or ``shape``; None: each life does."""
+        if self is Level.GUEST:
+            return None
+        return "guest" if self in (Level.SHAPE, Level.KIN_SHAPE) else "shape"
 
     @property
     def is_exact(self) -> bool:
@@ -101,6 +112,8 @@ class Measured:
         return self.heavier[place - 1] if place else 0.0
 
 
+_Scored = tuple[float, float, str]
+"""Score, weight by age, and unit; an empty text where each life is one of its own."""
 _Asked = tuple[str, str, str | None, float]
 """Which prior, for which accelerator and QEMU, in which hour."""
 
@@ -111,8 +124,8 @@ class _Group:
     missed: list[Key] = field(default_factory=list)
     asked: _Asked | None = None
     """What ``scored`` is for: it follows each life that comes or goes until something else is asked."""
-    scored: list[tuple[float, float]] = field(default_factory=list)
-    """Score and weight of each sample, sorted."""
+    scored: list[_Scored] = field(default_factory=list)
+    """Each sample, sorted."""
     measured: Measured | None = None
     """The same as it was last given out; None: something has changed."""
 
@@ -179,12 +192,15 @@ class History:
         asked = (prior, like.accelerator, like.qemu, hour_s)
         if asked != group.asked:
             lives = self.group(level, guest, like, hour_s)
-            found = (_score(life, asked, exact=level.is_exact) for life in lives)
+            found = (_score(life, asked, level) for life in lives)
             group.asked, group.scored = asked, sorted(one for one in found if one is not None)
             group.measured = None
         if group.measured is None:
-            scores, weights = zip(*group.scored, strict=True) if group.scored else ((), ())
-            group.measured = Measured(scores, tuple(accumulate(weights)))
+            units: dict[str, float] = {}
+            for _, counts, unit in group.scored:
+                units[unit] = units.get(unit, 0.0) + counts
+            weights = [counts / max(1.0, units[unit]) if unit else counts for _, counts, unit in group.scored]
+            group.measured = Measured(tuple(one[0] for one in group.scored), tuple(accumulate(weights)))
         return group.measured
 
     def misses(self, like: Likeness, now_s: float) -> Iterator[tuple[Life, Iterator[Life]]]:
@@ -231,7 +247,7 @@ class History:
         asked, like = group.asked, life.promised.likeness
         if asked is None or (level.is_kin and (like.accelerator, like.qemu) == asked[1:3]):
             return
-        score = _score(life, asked, exact=level.is_exact)
+        score = _score(life, asked, level)
         if score is None:
             return
         group.measured = None
@@ -263,14 +279,15 @@ def _group(level: Level, life: Life) -> tuple[str | None, ...]:
     return group_of(level, life.guest, life.promised.likeness)
 
 
-def _score(life: Life, asked: _Asked, *, exact: bool) -> tuple[float, float] | None:
-    """What a life says and what it counts; None where it says nothing."""
+def _score(life: Life, asked: _Asked, level: Level) -> _Scored | None:
+    """What a life says, what it counts by its age, and for what; None where it says nothing."""
     prior, _, _, now_s = asked
     counts = weight(now_s - life.at_wall_s)
     if counts == 0 or (life.ran_s < LEAST_RUN_S and not life.missed):
         return None
-    if exact:
-        return float(life.peak_bytes), counts
+    unit = {None: "", "guest": life.guest, "shape": life.promised.likeness.shape}[level.unit]
+    if level.is_exact:
+        return float(life.peak_bytes), counts, unit
     if life.promised.prior != prior or life.promised.prior_bytes <= 0:
         return None
-    return life.peak_bytes / life.promised.prior_bytes, counts
+    return life.peak_bytes / life.promised.prior_bytes, counts, unit

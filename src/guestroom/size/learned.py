@@ -250,7 +250,7 @@ def _promise(found: _Found, first: Estimate, size_bytes: int, coverage: float) -
     own = {level: one for level, one in found.items() if not level.is_kin}
     enough = [level for level, (one, _) in own.items() if one.counted + 1e-9 >= promise.needed(coverage)]
     level = enough[-1] if enough else max(own, key=lambda level: own[level][0].counted, default=None)
-    above = level is not None and own[level][0].within(size_bytes / own[level][1]) < own[level][0].counted - 1e-9
+    above = any(one.within(size_bytes / unit) < one.counted - 1e-9 for one, unit in own.values())
     if not enough and first.promise is not None and size_bytes >= first.overhead_bytes and not above:
         return first.promise
     if level is None:

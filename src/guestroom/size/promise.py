@@ -115,7 +115,7 @@ def made(wanted: float, counted: float, samples: int, within: float, level: str)
     if n < least:
         why = f"{shown} support no more; {odds(wanted)} takes {least}"
         if n < samples:
-            why += f", and old ones count less ({counted:.0f} now)"
+            why += f", and old ones, or many of one, count less ({counted:.0f} in all)"
     else:
         why = f"of {shown} too many went above it for {odds(wanted)}"
     return Promise(wanted, share, level, samples, counted, least, f"at most {odds(share)} can be promised: {why}")

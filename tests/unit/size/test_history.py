@@ -78,14 +78,28 @@ def test_rough_likeness_compares_by_the_prior() -> None:
 
 def test_old_samples_weigh_less_in_a_quantile() -> None:
     """Three old high peaks and five recent low ones: the half of the weight lies with the recent."""
-    old = many([300.0, 300.0, 300.0], "old")
-    aged = [replace(one, at_wall_s=one.at_wall_s - FULL_S - HALF_S) for one in old]
-    history = History([*aged, *many([100.0, 101.0, 102.0, 103.0, 104.0])])
+    aged = [life(300.0, f"old{i}", at_s=NOW_S - FULL_S - HALF_S) for i in range(3)]
+    history = History([*aged, *many([100.0, 101.0, 102.0, 103.0, 104.0], None)])
     measured = history.measured(Level.SHAPE, None, LIKE, "eve", NOW_S)
     assert measured.counted == pytest.approx(6.5, abs=0.01)
     assert measured.at(0.5) == 103 * MIB
     assert measured.at(1.0) == 300 * MIB
     assert measured.within(104 * MIB) == pytest.approx(5.0)
+
+
+def test_a_guest_that_is_restarted_all_day_says_little_of_others() -> None:
+    """Of itself each of its lives is a sample; for its shape all are one, for its kind the shape is."""
+    history = History([*many([90.0 + i for i in range(50)]), *many([80.0, 81.0], None)])
+    counted = {level: history.measured(level, "web", LIKE, "eve", NOW_S).counted for level in Level if not level.is_kin}
+    assert counted == {
+        Level.GUEST: pytest.approx(50),
+        Level.SHAPE: pytest.approx(3),
+        Level.KIND: pytest.approx(1),
+        Level.HOST: pytest.approx(1),
+    }
+    shape = history.measured(Level.SHAPE, None, LIKE, "eve", NOW_S)
+    assert shape.within(81 * MIB) == pytest.approx(2)
+    assert shape.within(114.5 * MIB) == pytest.approx(2.5)
 
 
 def test_the_order_lives_come_in_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,8 +136,11 @@ def test_a_new_qemu_borrows_with_wider_bounds_and_promises_nothing_of_it() -> No
     found = learned(lives, named("new"), qemu="9.0.0")
     assert 100 < mib(found) < PRIOR_MIB
     assert [step.level for step in found.steps] == [Level.KIN_KIND, Level.KIN_SHAPE]
-    assert all(step.bytes == pytest.approx(PRIOR_MIB * 80 / 400 * 1.25 * MIB, abs=1) for step in found.steps)
-    assert found.steps[0].moved_to_bytes == pytest.approx((PRIOR.overhead_bytes + found.steps[0].bytes) / 2, abs=1)
+    kind, shape = found.steps
+    assert kind.bytes == pytest.approx(PRIOR_MIB * 80 / 400 * 1.25 * MIB, abs=1)
+    assert shape.bytes == kind.bytes, "both by the prior: nothing in bytes is borrowed"
+    assert shape.moved_to_bytes == pytest.approx((kind.moved_to_bytes + shape.bytes) / 2, abs=1)
+    assert kind.counted == pytest.approx(1), "five hundred guests, but one shape of that kind"
     assert found.promise.coverage is None
     assert mib(learned(lives, named("new"))) == pytest.approx(80, abs=0.01)
     known = learned([*lives, *many([90.0] * 59, None, qemu="9.0.0")], named("new"), qemu="9.0.0")
@@ -156,7 +159,8 @@ def test_guests_of_other_sizes_teach_by_proportion() -> None:
     """A shape never seen is corrected as the prior was wrong for all others on this QEMU."""
     bigger = replace(GUEST, name="big", ram_bytes=4096 * MIB, max_vcpus=8, tpm=True)
     prior = estimate(bigger, "eve").overhead_bytes
-    found = learned(many([100.0] * 100, None, prior_mib=400.0), bigger)
+    others = [life(100.0, guest=replace(GUEST, ram_bytes=(200 + i) * MIB), started_s=i) for i in range(100)]
+    found = learned(others, bigger)
     assert found.promise.level == Level.HOST
     assert found.estimate.overhead_bytes == pytest.approx(prior / 4, rel=0.01)
 
@@ -230,7 +234,7 @@ def test_what_is_seen_here_above_the_study_raises_it_and_ends_its_promise() -> N
     other = life(9 * high, "x", guest=replace(GUEST, tpm=True), prior=name, prior_mib=unit_bytes / MIB)
     above = learned([*shape, other], named("new"), prior="measured")
     assert mib(above) < 9 * high
-    assert above.promise.level == Level.HOST, "one of another kind is above it: the study does not hold here"
+    assert above.promise.level == Level.SHAPE, "one of another kind is above it: the study does not hold here"
 
 
 def test_a_higher_share_never_gets_less() -> None:

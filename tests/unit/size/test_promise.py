@@ -71,7 +71,7 @@ def test_old_samples_are_said_to_count_less() -> None:
     """70 samples that count as 40 do not support 19 of 20, and the words say why."""
     old = made(0.95, 40.2, 70, 40.2, "x")
     assert not old.is_kept
-    assert "old ones count less (40 now)" in old.words
+    assert "old ones, or many of one, count less (40 in all)" in old.words
 
 
 def test_nothing_is_promised_from_nothing() -> None:
