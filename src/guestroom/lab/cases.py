@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from guestroom import decide, size
 from guestroom.config import Percent, Reserve, Rest, Settings, Sharing
 from guestroom.errors import InputError
-from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
+from guestroom.facts import GuestFacts, HostFacts
+from guestroom.lab.newcomers import newcomer_of, started
+from guestroom.lab.pupil import Pupil
 from guestroom.lab.replay import PIECE_BYTES, Replay, Totals
 from guestroom.lab.traces import Shape, Trace
+from guestroom.size.learned import NAME as LEARNED
 from guestroom.units import format_bytes
 
 RECORDED = "recorded"
@@ -86,7 +89,8 @@ def play(
 ) -> Result:
     """Replay ``trace`` by ``case``. Raises ``InputError`` for a policy that can't size its guests."""
     sized = Trace({name: sized_by(case, name, shape) for name, shape in trace.shapes.items()}, trace.samples)
-    replay = Replay(sized, case.settings, host, step_s=step_s, piece_bytes=PIECE_BYTES, progress=progress)
+    pupil = Pupil(replace(case.settings, policy=LEARNED)) if case.policy == LEARNED else None
+    replay = Replay(sized, case.settings, host, step_s=step_s, piece_bytes=PIECE_BYTES, pupil=pupil, progress=progress)
     totals = replay.run()
     return Result(case, len(trace.shapes), totals, oracle(trace, case.settings, host))
 
@@ -120,36 +124,13 @@ def oracle(trace: Trace, settings: Settings, host: HostFacts) -> int:
     for name, points in sorted(trace.samples.items(), key=lambda item: (item[1][0][0], item[0])):
         now_s, peak = points[0][0], max(used for _, used in points)
         present = {one: entry for one, entry in present.items() if entry[0] > now_s}
-        newcomer = _newcomer(name, trace.shapes[name], peak)
+        known = replace(trace.shapes[name], need_bytes=peak, boot_floor_bytes=peak)
+        newcomer = newcomer_of(name, known, bare)
         guests = [facts for _, facts in present.values()]
         total = decide.budget(host, guests, bare, newcomer=newcomer)
         peaks = peak + sum(facts.need_bytes for facts in guests)
         if total.promised_ram_bytes + total.reserve_bytes > total.budget_bytes or peaks > total.reserve_bytes:
             continue
         admitted += 1
-        present[name] = (points[-1][0], _facts(newcomer, now_s))
+        present[name] = (points[-1][0], started(newcomer, peak, newcomer.ram_charged_bytes + peak, now_s))
     return admitted
-
-
-def _newcomer(name: str, shape: Shape, peak: int) -> Newcomer:
-    charged = shape.ram_bytes if shape.ram_charged_bytes is None else shape.ram_charged_bytes
-    return Newcomer(name, shape.ram_bytes, charged, shape.ram_bytes, peak, peak, None, "refuse")
-
-
-def _facts(guest: Newcomer, now_s: float) -> GuestFacts:
-    return GuestFacts(
-        name=guest.name,
-        state=GuestState.RUNNING,
-        ram_bytes=guest.ram_bytes,
-        ram_charged_bytes=guest.ram_charged_bytes,
-        weight=guest.weight,
-        need_bytes=guest.need_bytes,
-        boot_floor_bytes=guest.boot_floor_bytes,
-        cap_bytes=None,
-        grant_bytes=guest.need_bytes,
-        admitted_grant_bytes=guest.need_bytes,
-        limit_bytes=guest.ram_charged_bytes + guest.need_bytes,
-        overhead_bytes=None,
-        overhead_peak_bytes=None,
-        started_s=now_s,
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from guestroom import decide
@@ -22,12 +22,17 @@ from guestroom.agent.peaks import PeakWindow
 from guestroom.config import Settings
 from guestroom.decide.hold import Excess
 from guestroom.decide.trend import Point, largest_rise
-from guestroom.facts import GuestFacts, GuestState, HostFacts, Newcomer
+from guestroom.facts import GuestFacts, HostFacts
+from guestroom.lab.newcomers import newcomer_of, started
+from guestroom.lab.pupil import Pupil
 from guestroom.lab.traces import Shape, Trace
-from guestroom.units import Limit
+from guestroom.units import PAGE_BYTES, Limit
 
 PIECE_BYTES = 16 << 20
-"""What the fastest load takes in the 5 ms that an alarm needs to be answered (measured on QEMU 7.2, TCG)."""
+"""What the fastest load takes in the 5 ms that an alarm needs to be answered (measured on QEMU 7.2, TCG).
+
+It fills memory as fast as a core does, so guests that grow at once share that.
+"""
 
 
 @dataclass(slots=True)
@@ -76,12 +81,23 @@ class _Running:
     gave: bool = False
     at_bytes: int = 0
     """Its overhead now: where its trace is, or on the way there."""
+    peak_bytes: int = 0
+    """The largest in all its life."""
 
     def at(self, now_s: float) -> int | None:
         """Its overhead now; None when its trace is over."""
         own_s = now_s - self.behind_s
         place = bisect_right(self.times, own_s)
         return None if own_s > self.times[-1] else self.points[max(0, place - 1)][1]
+
+    def moved_to(self, now_s: float, overhead: int) -> None:
+        """This is what it uses now."""
+        self.at_bytes, self.peak_bytes = overhead, max(self.peak_bytes, overhead)
+        self.peaks.add(now_s, overhead, overhead, 0)
+        self.lately.append(Point(now_s, overhead))
+        peak = self.peaks.peak_bytes
+        if (overhead, peak) != (self.facts.overhead_bytes, self.facts.overhead_peak_bytes):
+            self.facts = replace(self.facts, overhead_bytes=overhead, overhead_peak_bytes=peak)
 
     def is_quiet(self) -> bool:
         """Neither held nor above its grant, nor under a cap that could be near."""
@@ -104,11 +120,15 @@ class Replay:
         *,
         step_s: float = 0.2,
         piece_bytes: int | None = None,
+        pupil: Pupil | None = None,
         progress: Callable[[float], None] = lambda done: None,
     ) -> None:
-        """``step_s``: how often the trace is looked at; ``progress`` is called with the part done, 0 to 1."""
+        """``step_s``: how often the trace is looked at; ``progress`` is called with the part done, 0 to 1.
+
+        ``pupil`` sizes each guest when it starts, by what it saw of those before; else its shape says what it needs.
+        """
         self.trace, self.settings, self.host, self.step_s = trace, settings, host, step_s
-        self.piece_bytes, self.progress = piece_bytes, progress
+        self.piece_bytes, self.pupil, self.progress = piece_bytes, pupil, progress
         self.totals = Totals()
         self.guests: dict[str, _Running] = {}
         self.wall_bytes: Limit | None = None
@@ -159,21 +179,11 @@ class Replay:
 
     def _start(self, name: str, now_s: float) -> None:
         shape = self.trace.shapes[name]
-        own = self.settings.guest(shape.own_name or name)
-        charged = shape.ram_bytes if shape.ram_charged_bytes is None else shape.ram_charged_bytes
-        weight = own.weight or shape.weight or shape.ram_bytes
-        cap = own.cap_bytes if own.cap_bytes is not None else self.settings.cap_bytes
-        newcomer = Newcomer(
-            name=name,
-            ram_bytes=shape.ram_bytes,
-            ram_charged_bytes=charged,
-            weight=weight,
-            need_bytes=shape.need_bytes,
-            boot_floor_bytes=shape.boot_floor_bytes,
-            cap_bytes=cap,
-            on_short=(own.on_short or self.settings.on_short).value,
-            fixed_overhead=shape.fixed_overhead,
-        )
+        if self.pupil is not None:
+            for other in list(self.guests):
+                self._learn(other, now_s, ended=False)
+            shape = self.pupil.sized(name, shape, now_s)
+        newcomer = newcomer_of(name, shape, self.settings)
         host = replace(self.host, wall_limit_bytes=self.wall_bytes)
         plan = decide.plan(
             newcomer,
@@ -190,34 +200,33 @@ class Replay:
             self.totals.refused += 1
             return
         self.totals.admitted += 1
-        squeezed = verdict.kind is VerdictKind.SQUEEZE
-        self.totals.squeezed += squeezed
+        self.totals.squeezed += verdict.kind is VerdictKind.SQUEEZE
         self._take(plan.actions, counted=False)
         points = self.trace.samples[name]
-        facts = GuestFacts(
-            name=name,
-            state=GuestState.RUNNING,
-            ram_bytes=shape.ram_bytes,
-            ram_charged_bytes=charged,
-            weight=weight,
-            need_bytes=shape.need_bytes,
-            boot_floor_bytes=shape.boot_floor_bytes,
-            cap_bytes=cap,
-            grant_bytes=verdict.grant_bytes,
-            admitted_grant_bytes=verdict.grant_bytes,
-            limit_bytes=verdict.limit_bytes,
-            overhead_bytes=points[0][1],
-            overhead_peak_bytes=points[0][1],
-            started_s=now_s,
-            squeezed=squeezed,
-            fixed_overhead=shape.fixed_overhead,
-        )
+        # Whatever its first sample says, it comes there from nothing.
+        first = points[0][1] if self.piece_bytes is None else min(points[0][1], verdict.grant_bytes)
+        facts = started(newcomer, verdict.grant_bytes, verdict.limit_bytes, now_s, overhead_bytes=first)
+        facts = replace(facts, squeezed=verdict.kind is VerdictKind.SQUEEZE)
         window = PeakWindow(self.settings.peak_window_s)
         one = _Running(facts, shape, points, window, [at for at, _ in points], behind_s=now_s - points[0][0])
-        one.at_bytes = points[0][1]
+        one.at_bytes = one.peak_bytes = first
         self.guests[name] = one
 
+    def _learn(self, name: str, now_s: float, *, ended: bool) -> None:
+        one = self.guests[name]
+        if self.pupil is not None:
+            self.pupil.saw(
+                name,
+                one.shape,
+                one.facts.started_s,
+                now_s,
+                peak_bytes=one.peak_bytes,
+                grant_bytes=one.facts.grant_bytes,
+                ended=ended,
+            )
+
     def _end(self, name: str, now_s: float) -> None:
+        self._learn(name, now_s, ended=True)
         del self.guests[name]
         self._since_s.pop(name, None)
         host = replace(self.host, wall_limit_bytes=self.wall_bytes)
@@ -230,25 +239,27 @@ class Replay:
 
     def _read(self, now_s: float, passed_s: float) -> bool:
         """What each guest uses now; True where somebody is still on the way to where its trace is."""
-        more = False
+        wanted: dict[str, int] = {}
         for name, one in list(self.guests.items()):
             if one.facts.held:
                 one.behind_s += passed_s
                 self.totals.held_s += passed_s
-                continue
-            overhead = one.at(now_s)
-            if overhead is None:
+            elif (overhead := one.at(now_s)) is None:
                 self._end(name, now_s)
-                continue
-            if self.piece_bytes is not None and overhead > one.at_bytes + self.piece_bytes:
-                overhead, more = one.at_bytes + self.piece_bytes, True
-            one.at_bytes = overhead
-            one.peaks.add(now_s, overhead, overhead, 0)
-            one.lately.append(Point(now_s, overhead))
-            peak = one.peaks.peak_bytes
-            if (overhead, peak) != (one.facts.overhead_bytes, one.facts.overhead_peak_bytes):
-                one.facts = replace(one.facts, overhead_bytes=overhead, overhead_peak_bytes=peak)
-        return more
+            else:
+                wanted[name] = overhead
+        most = self._piece([wanted[name] - self.guests[name].at_bytes for name in wanted])
+        for name, overhead in wanted.items():
+            one = self.guests[name]
+            one.moved_to(now_s, overhead if most is None else min(overhead, one.at_bytes + most))
+        return any(self.guests[name].at_bytes < overhead for name, overhead in wanted.items())
+
+    def _piece(self, rises: Sequence[int]) -> int | None:
+        """The most one guest takes before the rules are asked again; None: no bound. Who grow at once share it."""
+        if self.piece_bytes is None:
+            return None
+        growing = sum(rise > 0 for rise in rises)
+        return max(PAGE_BYTES, self.piece_bytes // max(1, growing))
 
     def _grow(self, now_s: float) -> None:
         over = [g for g in self._facts() if g.overhead_bytes is not None and g.overhead_bytes > g.grant_bytes]

@@ -105,3 +105,21 @@ def test_every_figure_has_its_name() -> None:
     assert row["reserve"] == "rest"
     assert row["sharing"] == "static"
     assert (row["guests"], row["admitted"], row["oracle_admitted"]) == (2, 2, 2)
+
+
+def test_learned_is_sized_at_each_start_by_the_guests_before() -> None:
+    """The first is promised too little; after its end the second of its kind is promised what it needs."""
+    samples = {f"g{n}": ((n * 200.0, 70 * MIB), (n * 200.0 + 20, 400 * MIB), (n * 200.0 + 100, 0)) for n in range(2)}
+    settings = Settings(reserve=Rest.REST, system_reserve_bytes=0, sharing=Sharing.STATIC, settle_s=0.0)
+    trace = Trace(dict.fromkeys(samples, SHAPE), samples)
+    learned, measured = (play(Case(name, settings), trace, HOST, step_s=1.0).totals for name in ("learned", "measured"))
+    assert measured.raises > learned.raises >= 1
+
+
+def test_guests_that_grow_at_once_share_what_memory_can_take() -> None:
+    """Eight that jump in the same second are held before the wall as one is: they can't all be the fastest at once."""
+    samples = {f"g{n}": ((0.0, 70 * MIB), (10.0, 300 * MIB), (20.0, 300 * MIB)) for n in range(8)}
+    settings = Settings(reserve=8 * 130 * MIB + 200 * MIB, headroom_bytes=200 * MIB, sharing=Sharing.STATIC)
+    totals = Replay(Trace(dict.fromkeys(samples, SHAPE), samples), settings, HOST, piece_bytes=PIECE_BYTES).run()
+    assert (totals.admitted, totals.walls_hit) == (8, 0)
+    assert totals.held > 0
