@@ -97,7 +97,7 @@ def size(
     more = size_more.More(
         learned=learned,
         fit=size_more.fitted(guest, estimates, host_memory, settings) if fit or host_memory is not None else None,
-        smaller=size_more.made_smaller(guest, estimates) if smaller else None,
+        smaller=size_more.made_smaller(guest, estimates, coverage) if smaller else None,
         parts=parts,
         why=why,
         plot=plot,

@@ -113,11 +113,11 @@ def fitted(guest: Guest, estimates: Sequence[Estimate], host_memory: int | None,
     return fit(guest, estimates, host, settings or Settings())
 
 
-def made_smaller(guest: Guest, estimates: Sequence[Estimate]) -> tuple[Knob, ...]:
+def made_smaller(guest: Guest, estimates: Sequence[Estimate], coverage: float) -> tuple[Knob, ...]:
     """Changes to the guest that make it smaller, the best first."""
     from guestroom.cli.size_smaller import smaller
 
-    return smaller(guest, estimates)
+    return smaller(guest, estimates, coverage=coverage)
 
 
 def write_picture(path: Path, guest: Guest, estimates: Sequence[Estimate]) -> None:

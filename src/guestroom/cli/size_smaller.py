@@ -14,6 +14,7 @@ from guestroom.describe.lean import TB_GAIN_BYTES
 from guestroom.guest import Disk, Guest
 from guestroom.queues import has_clusters, requests_in_flight
 from guestroom.size import Estimate, estimate
+from guestroom.size.registry import DEFAULT_COVERAGE
 from guestroom.units import MIB, format_bytes
 
 TB_BYTES = 8 * MIB
@@ -55,23 +56,28 @@ class _Change:
     known: str = ""
 
 
-def smaller(guest: Guest, estimates: Sequence[Estimate]) -> tuple[Knob, ...]:
+def smaller(guest: Guest, estimates: Sequence[Estimate], *, coverage: float = DEFAULT_COVERAGE) -> tuple[Knob, ...]:
     """Changes that any of the estimates' policies, a measurement, or the burst gains from; the best first.
 
-    ``measured`` is asked whether it is among them or not: a formula's gain is bookkeeping.
+    ``measured`` is asked whether it is among them or not: a formula's gain is bookkeeping. ``learned`` is not asked: it
+    corrects a figure by peaks of guests as they are and can't tell what a change would do.
     """
-    sized = {one.policy: one.overhead_bytes for one in estimates if one.policy != "setting"}
-    sized.setdefault(MEASURED, estimate(guest, MEASURED).overhead_bytes)
+    names = [one.policy for one in estimates if one.policy not in ("setting", "learned", MEASURED)]
+    sized = {name: _overhead(guest, name, coverage) for name in (*names, MEASURED)}
     found = []
     for change in _changes(guest):
         other = change.made(guest)
         gains = tuple(
-            (name, gain) for name, size in sized.items() if (gain := size - estimate(other, name).overhead_bytes) > 0
+            (name, gain) for name, size in sized.items() if (gain := size - _overhead(other, name, coverage)) > 0
         )
         burst = max(0, burst_bytes(guest) - burst_bytes(other))
         if gains or burst or change.known_bytes:
             found.append(Knob(change.what, change.cost, gains, burst, change.known_bytes, change.known))
     return tuple(sorted(found, key=lambda knob: (-knob.best_bytes, -knob.burst_bytes, knob.what)))
+
+
+def _overhead(guest: Guest, policy: str, coverage: float) -> int:
+    return estimate(guest, policy, coverage=coverage).overhead_bytes
 
 
 def _changes(guest: Guest) -> Iterator[_Change]:

@@ -87,6 +87,14 @@ def test_each_thing_to_turn_is_named_where_the_guest_has_it(changes: dict[str, o
     assert what in knobs(replace(BARE, **changes), "eve", "measured")  # type: ignore[arg-type]
 
 
+def test_gains_are_of_one_coverage_and_learned_is_not_asked() -> None:
+    """A figure for 999 of 1000 less one for 19 of 20 is no gain, and neither is what was learned of other guests."""
+    many = [estimate(BARE, name, coverage=0.999) for name in ("measured", "learned")]
+    assert smaller(BARE, many, coverage=0.999) == ()
+    wide = smaller(DESKTOP, [estimate(DESKTOP, "learned")], coverage=0.999)
+    assert all(set(dict(knob.gains)) <= {"measured"} for knob in wide)
+
+
 def test_a_small_code_buffer_is_not_named_again() -> None:
     """8 MiB is the smallest that was measured."""
     small = replace(BARE, accelerator="tcg", tb_bytes=8 * MIB)
