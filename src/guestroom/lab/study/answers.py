@@ -41,6 +41,8 @@ class Found:
     shares: Sequence[Share]
     rule: Rule | None
     judged: Sequence[Judged]
+    heaviest: tuple[str, float] | None
+    """The configuration with the largest mean peak, and that peak in MiB."""
     split: Sequence[Twice]
     """Guests charged jointly and split."""
     again: Sequence[Twice]
@@ -64,7 +66,7 @@ def summary(found: Found) -> Iterable[Block]:
         tuple(f"{one.label}: at most {one.farthest_mib:.1f} MiB" for one in found.negligible)
         or ("nothing that this study can show: it needs repetitions",)
     )
-    yield Paragraph(f'**EVE\'s "undefined" {EVE_MIB:.0f} MiB.** {_undefined(found.shares)}')
+    yield Paragraph(f'**EVE\'s "undefined" {EVE_MIB:.0f} MiB.** {_undefined(found.shares)}{_heaviest(found)}')
     yield Paragraph(f"**When the overhead passes {HEAVY_MIB:.0f} MiB.** {_heavy(found.rule)}")
     yield Paragraph(f"**How far the rule can be trusted.** {_trust(found.judged)}")
     yield Paragraph(
@@ -149,10 +151,14 @@ def _undefined(shares: Sequence[Share]) -> str:
     named = ", ".join(f"{one.what} {one.size_mib:.0f}" for one in shares[:used])
     if total < EVE_MIB:
         return f"The parts measured here add up to {total:.0f} MiB only: {named}."
-    return (
-        f"It is reached with {used} parts, each measured on a guest of its own and added up: {named} MiB. "
-        "Without I/O that copies or decompresses clusters, and without large qcow2 images, there is nothing near it."
-    )
+    return f"It is reached with {used} parts, each measured on a guest of its own and added up: {named} MiB."
+
+
+def _heaviest(found: Found) -> str:
+    if found.heaviest is None:
+        return ""
+    config, peak_mib = found.heaviest
+    return f" The heaviest guest of the study is `{config}` with {peak_mib:.0f} MiB, TCG's buffer included."
 
 
 def flying(cluster_kib: int, depth: int, *, compressed: bool = False) -> dict[str, Factor]:

@@ -43,6 +43,7 @@ def build(runs: Iterable[Run]) -> tuple[Block, ...]:
         shares=undefined.shares(samples),
         rule=rule.fit(known),
         judged=rule.judge(known),
+        heaviest=max(((one, samples.peak(one).value) for one in samples.by_config), key=lambda it: it[1], default=None),
         split=checks.split_beside_joint(samples),
         again=checks.beside_alone(samples),
         disturbed=not all(run.alone for run in samples.good),
