@@ -203,6 +203,11 @@ class History:
             group.measured = Measured(tuple(one[0] for one in group.scored), tuple(accumulate(weights)))
         return group.measured
 
+    def newest(self, like: Likeness, count: int) -> tuple[Life, ...]:
+        """The last lives of guests of a shape, oldest first."""
+        group = self._groups.get(group_of(Level.SHAPE, None, like))
+        return tuple(self._lives[key[1:]] for key in group.keys[-count:]) if group is not None else ()
+
     def misses(self, like: Likeness, now_s: float) -> Iterator[tuple[Life, Iterator[Life]]]:
         """The misses of guests of a shape, the newest first, each with the lives after it, oldest first."""
         group = self._groups.get(group_of(Level.SHAPE, None, like))

@@ -4,8 +4,9 @@ From the roughest likeness to the finest the figure moves to what guests of that
 many samples as the wanted share takes (59 for 19 of 20). Fewer raise it, in proportion; they lower it only where
 nothing rougher, nor what it starts from, promises anything yet: a promise is not given up for a guess.
 
-A miss raises it at once for all guests of that shape; the correction is of the peak that was seen, never of an earlier
-correction, so that several misses in a row do not multiply. What is promised of the result, and by which samples, is
+A miss raises it at once: for the guest that missed, and for all of its shape while they are too few for a promise or
+miss more often than was promised. The correction is of the peak that was seen, never of an earlier correction, so that
+several misses in a row do not multiply. What is promised of the result, and by which samples, is
 said with it (``promise``).
 """
 
@@ -34,6 +35,8 @@ MISS_BYTES = 100 * MIB
 """After a miss: the peak that was seen times 6/5, or 100 MiB more, whichever is larger."""
 MISS_LIVES = 10
 """So many later lives within the missed peak end that: from then on the samples speak for themselves."""
+LATELY_LIVES = 20
+"""Among so many newest lives of a shape more misses than usual mean that something has changed."""
 KIN_WIDER = 1.25
 """Peaks on another QEMU or accelerator are taken for a quarter more than they were."""
 KIN_MOST = 0.5
@@ -143,7 +146,7 @@ def learn(
     like, (prior_name, unit_bytes) = likeness(guest, qemu), reference(guest, prior)
     figure, steps, found = _blend(guest.name, like, first, (prior_name, unit_bytes), history, now_s, coverage)
     recent = _recent(guest.name, like, history, now_s)
-    miss = _worst_miss(like, history, now_s)
+    miss = _worst_miss(guest.name, like, found, history, now_s, coverage)
     least = max(recent.peak_bytes if recent else 0, after_miss(miss) if miss else 0)
     size_bytes = max(math.ceil(figure), least)
     if size_bytes != first.overhead_bytes:
@@ -229,10 +232,22 @@ def _recent(name: str | None, like: Likeness, history: History, now_s: float) ->
     return max(fresh, key=lambda life: (life.peak_bytes, life.at_wall_s), default=None)
 
 
-def _worst_miss(like: Likeness, history: History, now_s: float) -> Life | None:
-    """The miss of this shape that asks for most and is not answered by enough later lives within its peak."""
+def _worst_miss(
+    name: str | None, like: Likeness, found: _Found, history: History, now_s: float, coverage: float
+) -> Life | None:
+    """The miss that asks for most and is not answered by enough later lives of its shape within its peak.
+
+    Of a shape with enough samples one in twenty is expected to miss a promise of 19 of 20, which is no news for the
+    others: there it is a miss of this very guest, unless lately too many missed.
+    """
+    shape = found.get(Level.SHAPE)
+    few = shape is None or shape[0].counted + 1e-9 < promise.needed(coverage)
+    lately = history.newest(like, LATELY_LIVES)
+    unusual = sum(life.missed for life in lately) > promise.usual_misses(len(lately), coverage)
     worst: Life | None = None
     for life, later in history.misses(like, now_s):
+        if life.guest != name and not few and not unusual:
+            continue
         if worst is not None and life.peak_bytes <= worst.peak_bytes:
             continue
         within = (one for one in later if one.ran_s >= LEAST_RUN_S and one.peak_bytes <= life.peak_bytes)

@@ -96,7 +96,7 @@ def test_a_miss_is_answered_at_once_by_a_fifth_or_100_mib() -> None:
     assert mib(learned([life(200.0, promised_mib=150)], prior="libvirt-2013")) >= 300
     assert after_miss(life(200.0)) == 300 * MIB
     assert after_miss(life(800.0)) == 960 * MIB
-    calm = many([80.0] * 100, None)
+    calm = many([80.0] * 40, None)
     found = learned([*calm, life(200.0, "x", promised_mib=80)], named("new"))
     assert mib(found) == 300
     assert found.miss is not None
@@ -111,16 +111,24 @@ def test_misses_in_a_row_do_not_multiply() -> None:
     assert mib(learned([*calm, *row], named("new"))) == 300
 
 
+def test_where_samples_are_enough_a_rare_miss_is_no_news_for_others() -> None:
+    """Of a hundred guests one missed: it gets more itself, the others not. When four of the last twenty did, all do."""
+    calm = many([80.0] * 100, None)
+    miss = [life(200.0, f"x{i}", at_s=NOW_S - 30 + i, promised_mib=80) for i in range(4)]
+    assert mib(learned([*calm, miss[0]], named("x0"))) == 300
+    assert mib(learned([*calm, miss[0]], named("new"))) < 81
+    assert mib(learned([*calm, *miss[:3]], named("new"))) < 201
+    assert mib(learned([*calm, *miss], named("new"))) == 300
+
+
 def test_a_miss_is_answered_until_enough_lives_stayed_within_it() -> None:
-    """The tenth later life within the missed peak ends the surcharge; one above it does not count."""
-    calm = many([80.0] * 200, None)
+    """The tenth later life within the missed peak ends the surcharge; the guest's own peak it keeps."""
+    calm = [life(80.0, f"c{i}", at_s=NOW_S - 5000 + i) for i in range(200)]
     miss = life(200.0, "x", at_s=NOW_S - 1000, promised_mib=80)
     later = [life(90.0, f"n{i}", at_s=NOW_S - 900 + i) for i in range(MISS_LIVES)]
-    assert (
-        mib(learned([*calm[:0], *[replace(c, at_wall_s=NOW_S - 5000) for c in calm], miss, *later[1:]], named("n")))
-        == 300
-    )
-    assert mib(learned([*[replace(c, at_wall_s=NOW_S - 5000) for c in calm], miss, *later], named("n"))) < 200
+    assert mib(learned([*calm, miss, *later[1:]], named("x"))) == 300
+    assert mib(learned([*calm, miss, *later[1:], life(201.0, "y", at_s=NOW_S - 50)], named("x"))) == 300
+    assert mib(learned([*calm, miss, *later], named("x"))) == 200
 
 
 def test_what_an_operator_fixed_is_no_miss() -> None:

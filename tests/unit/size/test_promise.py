@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guestroom.size.promise import conformal_rank, made, needed, none, odds, supported, sure_rank
+from guestroom.size.promise import conformal_rank, made, needed, none, odds, supported, sure_rank, usual_misses
 
 
 @pytest.mark.parametrize(("coverage", "n"), [(0.95, 59), (0.99, 299), (0.999, 2995)])
@@ -80,3 +80,10 @@ def test_nothing_is_promised_from_nothing() -> None:
     assert (one.coverage, one.level, one.samples, one.needed) == (None, None, 0, 299)
     assert "nothing is promised" in one.words
     assert not one.is_kept
+
+
+def test_some_misses_are_usual() -> None:
+    """Of 20 guests promised 19 of 20 three may miss without anything being wrong; of 20 promised 999 of 1000 none."""
+    assert [usual_misses(20, coverage) for coverage in (0.5, 0.95, 0.99, 0.999)] == [14, 3, 1, 0]
+    assert usual_misses(0, 0.95) == 0
+    assert usual_misses(1, 0.5) == 1
