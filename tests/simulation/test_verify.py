@@ -17,7 +17,7 @@ from guestroom.record.reader import Made, read_ledger
 from guestroom.testing import ManualClock
 from guestroom.testing.zoo import ZOO
 
-from .histories import Event, play
+from .histories import Event, Start, play
 from .judge import Judge
 from .simagent import SETTINGS, SimAgent
 from .test_zoo import UPS_AND_DOWNS, fail_at, with_neighbours
@@ -68,6 +68,19 @@ def test_the_histories_meet_every_rule(tmp_path: Path) -> None:
         assert found.differences == ()
         seen.update(found.same)
     assert set(seen) == {"admit", "divide", "grow", "give_back", "quick", "hold", "undo"}
+
+
+def test_a_refusal_is_a_decision_too(tmp_path: Path) -> None:
+    """One that found no room is in the ledger without steps, and is refused again."""
+    decisions = recorded(tmp_path, [Start("A", ram_mib=512), Start("B", ram_mib=512), Start("C", ram_mib=512)])
+    refused = [one for one in decisions if one.reason.startswith("refuse ")]
+    assert [one.reason for one in refused] == ["refuse C"]
+    assert refused[0].actions == ()
+    assert verify(decisions).differences == ()
+    given = json.loads(refused[0].inputs)
+    given["newcomer"]["need_bytes"] = given["newcomer"]["boot_floor_bytes"] = 1
+    forged = replace(refused[0], inputs=json.dumps(given))
+    assert [one.again is not None for one in verify([forged]).differences] == [True]
 
 
 def changed(made: Made, change: str) -> Made:

@@ -19,7 +19,7 @@ from guestroom.agent.session import Session
 from guestroom.agent.views import verdict_row
 from guestroom.agent.waiting import Waiting
 from guestroom.errors import LaunchError, UsageError
-from guestroom.facts import Accounting, GuestRecord, GuestState, HostFacts
+from guestroom.facts import Accounting, GuestFacts, GuestRecord, GuestState, HostFacts
 from guestroom.turns import Process, QueueEntry
 from guestroom.units import format_bytes
 
@@ -40,6 +40,8 @@ class Reservation:
         self.care: Care | None = None
         self._host: HostFacts
         self._now_s: float
+        self._beside: tuple[GuestFacts, ...]
+        self._is_refused = False
         self._waited_s: float | None = None
 
     async def make(self, request: StartRequest, process: Process) -> Verdict | None:
@@ -71,6 +73,7 @@ class Reservation:
             if answer.kind is VerdictKind.WAIT:
                 await self.waiting.join(self, asked, answer)
             else:
+                self._note_refusal()
                 self.waiting.turned_away(newcomer.name, answer)
                 return answer
         return await self.waiting.decision(newcomer.name)
@@ -98,12 +101,28 @@ class Reservation:
         room.wall_bytes = host.wall_limit_bytes
         burst = room.following.with_newcomer(wanted.burst_bytes)
         self._host, self._burst, self._now_s = host, burst, deps.clock.monotonic()
-        return decide.admit(wanted.newcomer, room.guests(), host, deps.settings, self._now_s, burst_bytes=burst)
+        self._beside = room.guests()
+        verdict = decide.admit(wanted.newcomer, self._beside, host, deps.settings, self._now_s, burst_bytes=burst)
+        self._is_refused = verdict.kind is VerdictKind.REFUSE
+        return verdict
+
+    def _inputs(self, budget: decide.Budget) -> Inputs:
+        """What it was decided from."""
+        inputs = Inputs("admit", self._now_s, self.deps.settings, self._beside, budget, self._host)
+        return inputs.given(newcomer=self.wanted.newcomer, burst_bytes=self._burst)
+
+    def _note_refusal(self) -> None:
+        """A refusal is a decision too, one without steps; what a grown guest foiled is not."""
+        if self._is_refused:
+            newcomer, settings = self.wanted.newcomer, self.deps.settings
+            budget = decide.budget(self._host, self._beside, settings, newcomer=newcomer, burst_bytes=self._burst)
+            self.deps.late.carried_out(f"refuse {newcomer.name}", self._inputs(budget).text(), ())
+            self.deps.flush()
 
     async def _make_room(self, wanted: Understood, verdict: Verdict, path: str) -> bool:
         """Carry the verdict's plan out; False (all put back) when a step did not hold."""
         room, deps, newcomer = self.room, self.deps, wanted.newcomer
-        guests = room.guests()
+        guests = self._beside
         budget = room.following.guarded(
             decide.budget(self._host, guests, deps.settings, newcomer=newcomer, burst_bytes=self._burst)
         )
@@ -118,9 +137,7 @@ class Reservation:
             now_s=self._now_s,
         )
         care = self._new_care(wanted, verdict, path)
-        inputs = Inputs("admit", self._now_s, deps.settings, guests, budget, self._host)
-        inputs = inputs.given(newcomer=newcomer, burst_bytes=self._burst)
-        outcomes = await room.transact(f"{verdict.kind} {newcomer.name}", inputs, actions, budget, care)
+        outcomes = await room.transact(f"{verdict.kind} {newcomer.name}", self._inputs(budget), actions, budget, care)
         if not broken(outcomes):
             # Only now: until every shrink held, its grant is not there, and nobody may be shown that it is.
             self.care = room.cares[newcomer.name] = care
