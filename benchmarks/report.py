@@ -208,14 +208,16 @@ def _packing(rows: Mapping[str, Rows]) -> str:
         "another in one cgroup of 4 GiB until two in a row find no room. Each takes up to 120 MiB more than idle at "
         "its peak (wild: 160), once when it has started and again in turn, two at a time. A peer gives each a cgroup "
         "of RAM + its formula, OOM killer on; guestroom runs with `reserve = rest`, all else by default. Lost: killed, "
-        "or with a wrong checksum or no life at the end. The oracle knows each peak as it was measured here and gives "
-        "exactly that; guestroom knows none before it has seen it, so it keeps a headroom as large as the largest.\n\n"
+        "or with a wrong checksum or no life at the end; one that is held stands still and loses nothing. The oracle "
+        "knows each peak as it was measured here and gives exactly that; guestroom knows none before it has seen it, "
+        "so it keeps a headroom as large as the largest.\n\n"
     )
     columns = {
         "way": "way",
         "mix": "mix",
         "started": "started",
         "lost": "lost",
+        "held at the end": "held at the end",
         "alive": "alive",
         "oracle": "oracle",
         "of oracle": "alive / oracle",
