@@ -27,6 +27,11 @@ from guestroom.errors import DescribeError
 from guestroom.guest import Guest, KubeVirtTraits
 
 KINDS = ("VirtualMachine", "VirtualMachineInstance")
+_MANY = {
+    "VirtualMachineInstanceReplicaSet": ("template", "VirtualMachineInstance"),
+    "VirtualMachinePool": ("virtualMachineTemplate", "VirtualMachine"),
+}
+"""Kinds that make many machines of one: where their pattern is, and what it is."""
 _ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
 _DOMAIN = frozenset(
     {"resources", "cpu", "memory", "machine", "firmware", "clock", "features", "devices", "ioThreadsPolicy"}
@@ -62,7 +67,7 @@ def from_kubevirt(text: str) -> Guest:
 
 
 def _machines(document: Document) -> Iterator[Document]:
-    """The machines of a document, those in a list (``kubectl get -o yaml``) too."""
+    """The machines of a document, those in a list (``kubectl get -o yaml``) and the pattern of a set or pool too."""
     tree = document.tree
     if not isinstance(tree, Mapping):
         return
@@ -70,6 +75,10 @@ def _machines(document: Document) -> Iterator[Document]:
     items = tree.get("items")
     if kind in KINDS:
         yield document
+    elif isinstance(kind, str) and kind in _MANY:
+        field, one_kind = _MANY[kind]
+        pattern = Node(tree, "").at("spec", field).fields
+        yield Document({**pattern, "kind": one_kind}, document.line)
     elif isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
         for one in items:
             # The items of a typed list have no kind of their own.
