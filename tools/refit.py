@@ -36,8 +36,8 @@ $ guestroom study evaluate docs/study/runs.jsonl.gz
 
 ## What each thing costs
 
-A term with several costs gets cheaper: beyond 16, 64 and 256 MiB of clusters in flight ever fewer are really there at
-once. "up to" is the largest amount that was measured; beyond it the policy widens and says so.
+A term with two costs gets cheaper: the first 16 MiB of clusters in flight, and what lies beyond. "up to" is the
+largest amount that was measured; beyond it the policy widens and says so.
 
 <!-- docs: not run: takes the study and scipy; tests/docs/test_study_model.py holds it against the study -->
 ```console

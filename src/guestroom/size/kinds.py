@@ -55,7 +55,7 @@ _TABLE: tuple[tuple[str, Kind, str], ...] = (
     (r"requests (in flight|for clusters)", Kind.DISKS, "a buffer and bookkeeping for each request that waits for it"),
     (r"L2 caches", Kind.DISKS, "qcow2 keeps its map of the image in memory: 1 MiB for each 8 GiB, up to 32 MiB"),
     (r"qcow2 tables", Kind.DISKS, "one cluster of each kind of table of an open qcow2 image"),
-    (r"write-back", Kind.DISKS, "kernel memory for pages of the host's cache that the disk goes through"),
+    (r"write-back( of streams)?", Kind.DISKS, "kernel memory for pages of the host's cache that the disk goes through"),
     (r"disk caches", Kind.DISKS, "the host's cache of each image, which is charged to the guest"),
     (r"(mirror|backup) job|migration|internal snapshot", Kind.DISKS, "buffers of a job that the host runs meanwhile"),
     (r"snapshot layers", Kind.DISKS, "each layer of an image is opened with caches of its own"),

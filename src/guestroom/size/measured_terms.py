@@ -31,6 +31,8 @@ class Load:
     """Requests in flight to the busiest disk; no more than its queues hold are counted."""
     copies: bool = True
     """Whether writes go to clusters that must first be read from a backing file."""
+    streams_written: bool = False
+    """Whether it writes without end: through the host's cache, the kernel's own memory for it then grows as well."""
     inflates: bool = False
     """Whether reads go to compressed clusters."""
     vnc_clients: int = 1
@@ -59,7 +61,8 @@ JOBS: Mapping[str, str] = {
 """Term of each."""
 TYPICAL = Load()
 """What ``measured`` assumes: 16 requests in flight (the load of the study's base), all of them copies on write, and
-somebody at the console. What a guest can do beyond is its burst, which the headroom covers (``describe.burst``)."""
+somebody at the console. What a guest can do beyond is its burst, which the headroom covers (``describe.burst``);
+the kernel's memory for a stream through the host's cache goes with the cache when the guest's limit is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ TERMS: tuple[Term, ...] = (
     Term("L2 caches", "byte of cache"),
     Term("qcow2 tables", "byte of cluster"),
     Term("write-back", "guest with such a disk"),
+    Term("write-back of streams", "guest with such a disk"),
     Term("requests in flight", "request"),
     Term("requests for clusters", "request"),
     Term("clusters in flight", "byte: clusters x size", knots=(16.0 * MIB,)),
@@ -175,12 +179,14 @@ def _disks(guest: Guest, vcpus: int, load: Load) -> dict[str, float]:
     images = 2 if load.copies else 1
     writable = [disk for disk in clustered if not disk.read_only]
     busy = [*(writable if load.copies else ()), *(clustered if load.inflates else ())]
+    cached = any(not disk.cdrom and disk.cache not in ("none", "directsync") for disk in disks)
     return {
         "disks": float(len(disks)),
         "disk queues": float(sum(max(1, disk.queues or vcpus) - 1 for disk in disks if disk.interface == "virtio-blk")),
         "L2 caches": float(sum(map(_l2_cache_bytes, clustered))),
         "qcow2 tables": float(images * sum(disk.cluster_bytes or CLUSTER_BYTES for disk in clustered)),
-        "write-back": float(any(not disk.cdrom and disk.cache not in ("none", "directsync") for disk in disks)),
+        "write-back": float(cached),
+        "write-back of streams": float(cached and load.streams_written),
         "requests in flight": float(max((_requests(disk, vcpus, load) for disk in disks), default=0)),
         "requests for clusters": float(max((_requests(disk, vcpus, load) for disk in busy), default=0)),
         "clusters in flight": max((_flight_bytes(disk, vcpus, load) for disk in busy), default=0.0),

@@ -77,6 +77,14 @@ def test_a_host_that_works_on_guests_does_not_widen_the_others_margin() -> None:
     assert both["plain"].margins[0].size < alone["plain"].margins[0].size + MIB
 
 
+def test_a_buffer_that_nobody_filled_tells_what_is_touched() -> None:
+    """Where tb-size is larger than what was used of it, that use is what other guests with room are given."""
+    found = cases(study())
+    assert solve(found).touched_bytes == 64 * MIB, "all of them filled their 32 MiB: twice that"
+    roomy = replace(found[0], guest=replace(found[0].guest, tb_bytes=None), code_bytes=48 * MIB)
+    assert solve([*found, roomy]).touched_bytes == 48 * MIB
+
+
 def test_too_few_configurations_are_refused() -> None:
     """A study of a handful of guests is no base for a promise, and is told so with the number needed."""
     with pytest.raises(InputError, match="too few") as caught:

@@ -111,6 +111,7 @@ def load_of(factors: Mapping[str, Factor]) -> Load:
     return Load(
         requests=0 if kind in _IDLE else _number(factors, "jobs") * _number(factors, "depth"),
         copies=bool(factors["backing"]),
+        streams_written=kind == "seqwrite",
         inflates=bool(factors["compressed"]),
         vnc_clients=_number(factors, "vnc_clients"),
         streams=_number(factors, "jobs") if kind in ("receive", "send") else 0,

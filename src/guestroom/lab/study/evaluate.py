@@ -95,7 +95,7 @@ def evaluate(found: Sequence[Case], coverage: float) -> tuple[Score, ...]:
 def within(load: Load) -> bool:
     """Whether a load is no more than a sizing assumes."""
     busy = load.requests <= TYPICAL.requests and load.vnc_clients <= TYPICAL.vnc_clients
-    return busy and not load.is_worked_on and not load.streams
+    return busy and not load.is_worked_on and not load.streams and not load.streams_written
 
 
 def _said(model: Model, case: Case, load: Load, coverage: float) -> int:

@@ -8,6 +8,7 @@ repetitions. scipy and numpy are needed here only, not where the model is used (
 from __future__ import annotations
 
 import importlib
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +39,6 @@ QUANTILE = 0.5
 """Of the pinball loss: costs in the middle of what was seen; what is over them is the margin's."""
 _TINY = 1e-4
 """Weight of the costs themselves: of several equally good fits the cheapest is taken."""
-_FULL_BUFFER_BYTES = 256 * MIB
 
 
 def fit(runs: Sequence[Run]) -> Model:
@@ -86,7 +86,7 @@ def folds(found: Sequence[Case]) -> Iterator[tuple[list[Case], list[Case]]]:
 
 def solve(found: Sequence[Case]) -> Model:
     """The non-negative costs with the least pinball loss over the cases; no margins yet."""
-    touched = float(max((case.code_bytes for case in found if _is_full(case)), default=_FULL_BUFFER_BYTES))
+    touched = float(_touched_bytes(found))
     kernel = float(max(case.kernel_bytes for case in found))
     rows = [amounts(case.guest, case.ram_bytes, case.load, touched) for case in found]
     columns = [(name, part) for name in BY_NAME for part in _parts(name, rows) if name != KERNEL_PART]
@@ -104,10 +104,13 @@ def solve(found: Sequence[Case]) -> Model:
     return Model("", "", "", "", len(found), sum(case.runs for case in found), touched, terms, {})
 
 
-def _is_full(case: Case) -> bool:
-    """Whether its code buffer was larger than what the guest touched of it."""
-    size = case.guest.tb_bytes or _FULL_BUFFER_BYTES
-    return 0 < case.code_bytes < size * 0.9
+def _touched_bytes(found: Sequence[Case]) -> int:
+    """TCG code buffer that the study's guest touches where it is large enough.
+
+    Where all of them were filled nobody knows: twice the largest.
+    """
+    enough = [case.code_bytes for case in found if case.code_bytes < 0.9 * (case.guest.tb_bytes or math.inf)]
+    return max(enough) if any(enough) else 2 * max(case.code_bytes for case in found)
 
 
 def _parts(name: str, rows: Sequence[Mapping[str, float]]) -> range:
