@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from guestroom.lab.study.dataset import read
 from guestroom.units import MIB
 
-pytestmark = pytest.mark.integration
+LONG_S = 500.0
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 MATRIX = """
 [base]
@@ -36,8 +38,14 @@ depth = 64
 def study(*words: str) -> str:
     """What the command says on stderr."""
     argv = [sys.executable, "-m", "guestroom", "study", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=True)
-    return done.stderr
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        _, said = process.communicate(timeout=LONG_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # so that no guest is left behind
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    return said
 
 
 def test_a_study_measures_goes_on_and_reports(tmp_path: Path) -> None:
@@ -93,6 +101,12 @@ family = "network"
 nics = 1
 jobs = 2
 load = "receive"
+[[config]]
+name = "share"
+family = "share"
+memory = "memfd"
+shares = 1
+load = "share"
 """
 
 
@@ -102,7 +116,7 @@ def test_what_the_host_does_to_a_guest_is_measured(tmp_path: Path) -> None:
     matrix.write_text(ACTING)
     said = study("run", "--matrix", str(matrix), "--out", str(tmp_path / "out"), "--jobs", "2")
     runs = {run.run_id: run for run in read(tmp_path / "out" / "runs.jsonl")}
-    assert [run.error for run in runs.values()] == [None] * 8
+    assert [run.error for run in runs.values()] == [None] * 9
     for run in runs.values():
         assert all(moment.explained_share >= 0.99 for moment in run.moments.values())
         assert abs((run.moments["idle"].by_pages_share or 0) - 1) <= 0.01
@@ -112,6 +126,7 @@ def test_what_the_host_does_to_a_guest_is_measured(tmp_path: Path) -> None:
         runs["base/split/1"].figures["vmm_peak_bytes"] < runs["base/split/1"].figures["kernel_peak_bytes"] - 128 * MIB
     )
     assert runs["migrate/joint/1"].figures["act_s"] > 0
+    assert runs["share/joint/1"].moments["idle"].parts["virtiofsd (helper)"][1] > 0
     assert runs["receive/joint/1"].figures["received_bytes_s"] > MIB
     more = [runs[f"{name}/joint/1"].figures["overhead_peak_bytes"] for name in ("hotplug", "base")]
     assert more[0] > more[1]

@@ -36,11 +36,13 @@ class Peer:
         self._threads[0].start()
 
     def _accept(self) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                stream, _ = self._socket.accept()
-                self._threads.append(threading.Thread(target=self._move, args=(stream,), daemon=True))
-                self._threads[-1].start()
+        # Closing refuses whoever comes late, and resets those that nobody accepted: their programs end as well.
+        with self._socket:
+            while not self._ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    stream, _ = self._socket.accept()
+                    self._threads.append(threading.Thread(target=self._move, args=(stream,), daemon=True))
+                    self._threads[-1].start()
 
     def _move(self, stream: socket.socket) -> None:
         stream.settimeout(0.2)
@@ -65,7 +67,6 @@ class Peer:
         self.hang_up()
         for thread in self._threads:
             thread.join(2.0)
-        self._socket.close()
 
 
 @contextlib.contextmanager

@@ -232,7 +232,7 @@ class _Watch:
         if not plugged:
             return
         self.vm.type("echo @@DISKS $(ls /sys/block | grep -c ^vd)")
-        self._until(lambda: bool(self._said("@@DISKS")), 10.0, "it did not say which disks it has")
+        self._until(lambda: bool(self._said("@@DISKS")), _LATE_S, "it did not say which disks it has")
         seen, expected = self._said("@@DISKS")[0].split()[1], plugged + number(self.factors, "disks")
         if seen != str(expected):
             raise HostError(f"the guest sees {seen} disks of {expected}")
