@@ -117,9 +117,10 @@ def test_learned_is_sized_at_each_start_by_the_guests_before() -> None:
 
 
 def test_guests_that_grow_at_once_share_what_memory_can_take() -> None:
-    """Eight that jump in the same second are held before the wall as one is: they can't all be the fastest at once."""
-    samples = {f"g{n}": ((0.0, 70 * MIB), (10.0, 300 * MIB), (20.0, 300 * MIB)) for n in range(8)}
-    settings = Settings(reserve=8 * 130 * MIB + 200 * MIB, headroom_bytes=200 * MIB, sharing=Sharing.STATIC)
-    totals = Replay(Trace(dict.fromkeys(samples, SHAPE), samples), settings, HOST, piece_bytes=PIECE_BYTES).run()
-    assert (totals.admitted, totals.walls_hit) == (8, 0)
+    """Twelve that jump in the same second are held before the wall as one is: they can't all be the fastest at once."""
+    samples = {f"g{n:02d}": ((0.0, 70 * MIB), (10.0, 300 * MIB), (20.0, 300 * MIB)) for n in range(12)}
+    settings = Settings(reserve=12 * 130 * MIB + 200 * MIB, headroom_bytes=200 * MIB, sharing=Sharing.STATIC)
+    trace, host = Trace(dict.fromkeys(samples, SHAPE), samples), HostFacts(8 * GIB, None, 0, 0)
+    totals = Replay(trace, settings, host, piece_bytes=PIECE_BYTES).run()
+    assert (totals.admitted, totals.walls_hit) == (12, 0)
     assert totals.held > 0
