@@ -63,7 +63,7 @@ def parts_by_kind(estimates: Sequence[Estimate]) -> None:
     """Kinds of parts as rows, policies as columns, in as many tables as the terminal's width takes; MiB throughout."""
     sums = {one.policy: by_kind(one) for one in estimates}
     kinds = [kind for kind in Kind if any(kind in found for found in sums.values())]
-    first = max(len("MiB"), *(len(kind.value) for kind in kinds))
+    first = max(len(name) for name in ("overhead", *(kind.value for kind in kinds)))
     group: list[Estimate] = []
     used, room = first, shutil.get_terminal_size().columns
     for one in estimates:

@@ -23,6 +23,8 @@ TB_TOUCHED_BYTES = TB_BYTES + TB_GAIN_BYTES
 """What a small guest touches of a larger one."""
 QUEUE_SIZE = 32
 L2_BYTES = MIB
+LEAST_BYTES = MIB // 20
+"""Gains that would be shown as 0.0 MiB are none."""
 MEASURED = "measured"
 
 
@@ -68,7 +70,9 @@ def smaller(guest: Guest, estimates: Sequence[Estimate], *, coverage: float = DE
     for change in _changes(guest):
         other = change.made(guest)
         gains = tuple(
-            (name, gain) for name, size in sized.items() if (gain := size - _overhead(other, name, coverage)) > 0
+            (name, gain)
+            for name, size in sized.items()
+            if (gain := size - _overhead(other, name, coverage)) >= LEAST_BYTES
         )
         burst = max(0, burst_bytes(guest) - burst_bytes(other))
         if gains or burst or change.known_bytes:

@@ -259,3 +259,12 @@ def test_nothing_to_make_smaller_is_said() -> None:
     argv = ["-accel", "kvm", "-nodefaults", "-m", "1G", "-mem-path", "/dev/hugepages"]
     text = invoke("--policy", "eve", "--smaller", "--", "qemu-system-x86_64", *argv).stdout
     assert "nothing is known that would make it smaller" in text
+
+
+@pytest.mark.parametrize("option", ["--parts", "--plot", "--why", "--smaller", "--fit", "--host-memory=1GiB"])
+def test_an_overhead_of_nothing_is_shown_too(option: str) -> None:
+    """30 % of one byte have no parts: no kind, no bar, and no traceback."""
+    result = invoke("--ram", "1", "--vcpus", "1", "--policy", "proportional", option)
+    assert result.exit_code == 0, result.output
+    assert "Traceback" not in result.output
+    assert invoke("--ram", "1", "--vcpus", "1", "--policy", "proportional", option, "--json").exit_code == 0
