@@ -125,10 +125,11 @@ def test_what_the_host_does_to_a_guest_is_measured(tmp_path: Path) -> None:
     assert (
         runs["base/split/1"].figures["vmm_peak_bytes"] < runs["base/split/1"].figures["kernel_peak_bytes"] - 128 * MIB
     )
-    assert runs["migrate/joint/1"].figures["act_s"] > 0
+    # measure() fails a run whose guest does not see the disks that were plugged in.
+    assert all(runs[f"{name}/joint/1"].figures["act_s"] > 0 for name in ("migrate", "hotplug"))
     assert runs["share/joint/1"].moments["idle"].parts["virtiofsd (helper)"][1] > 0
     assert runs["receive/joint/1"].figures["received_bytes_s"] > MIB
-    more = [runs[f"{name}/joint/1"].figures["overhead_peak_bytes"] for name in ("hotplug", "base")]
-    assert more[0] > more[1]
+    plugged = runs["hotplug/joint/1"]
+    assert plugged.figures["overhead_peak_bytes"] > plugged.moments["idle"].overhead_bytes
     assert "base: peak" in said
     assert runs["base/joint/alone1"].alone

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from guestroom.agent.views import missed
 from guestroom.lives import Life
 from guestroom.testing import ManualClock
 from guestroom.testing.ledger import MemoryLedger
@@ -124,6 +125,35 @@ def test_what_was_learned_survives_the_end_of_the_agent() -> None:
     assert life.peak_bytes >= peak
     assert life.ran_s >= 130
     assert [kind for kind, *_ in first.events + second.events].count("promise_missed") == 1
+
+
+@pytest.mark.parametrize("saved", [MIB, None], ids=["an older peak", "no peak"])
+def test_a_record_that_was_not_saved_since_the_peak_hides_no_miss(saved: int | None) -> None:
+    """The life is written at once, the guest's record may be older: the next agent shows the larger of both."""
+    ledger, clock = MemoryLedger(ManualClock()), ManualClock()
+    first = SimAgent(LEARNED, ledger=ledger, clock=clock)
+
+    async def begin(agent: SimAgent) -> int:
+        await agent.start("A")
+        agent.guests["A"].use(need(agent, "A") + 10 * MIB)
+        await agent.rest(3.0)
+        agent.guests["A"].use(30 * MIB)
+        await agent.rest(50.0)  # until the kernel's own peak was begun anew
+        return agent.keeper.room.cares["A"].record.life_peak_bytes or 0
+
+    peak = first.run(begin)
+    (record,) = ledger.get_guests()
+    ledger.put_guest(replace(record, life_peak_bytes=saved, overhead_peak_bytes=saved))
+    second = SimAgent(LEARNED, host=first.host, ledger=ledger, clock=clock)
+    second.guests, second.sessions, second.runs = first.guests, first.sessions, first.runs
+
+    async def look(agent: SimAgent) -> bool | None:
+        await agent.rest(3.0)
+        record = agent.keeper.room.cares["A"].record
+        assert (record.life_peak_bytes or 0) >= peak
+        return missed(record)
+
+    assert second.run(look) is True
 
 
 def test_a_running_guest_is_reported_before_it_ends() -> None:

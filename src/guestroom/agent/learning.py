@@ -141,7 +141,8 @@ class Learning:
         life = Life(
             guest=record.name,
             started_wall_s=record.started_wall_s,
-            at_wall_s=clock.wall(),
+            # Never before what was told already: a clock set back must not make news look old.
+            at_wall_s=max(clock.wall(), known.at_wall_s if known is not None else 0.0),
             ran_s=max(0.0, clock.monotonic() - care.started_s),
             ended=ended,
             peak_bytes=max(record.life_peak_bytes, known.peak_bytes if known is not None else 0),

@@ -89,9 +89,10 @@ class PeakWindow:
         if self._last is not None:
             self._last = max(0, self._last - records_bytes)
 
-    def restore(self, at_s: float, peak_bytes: int, life_bytes: int | None = None) -> None:
-        """Begin with a peak that was recorded before a restart, and with that of the whole life."""
-        self._halves.append(_Half(at_s, peak_bytes, 0))
+    def restore(self, at_s: float, peak_bytes: int | None, life_bytes: int | None = None) -> None:
+        """Begin with a peak that was recorded before a restart, and with that of the whole life; None: none was."""
+        if peak_bytes is not None:
+            self._halves.append(_Half(at_s, peak_bytes, 0))
         self._before_bytes = life_bytes
 
     @property

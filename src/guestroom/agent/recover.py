@@ -201,9 +201,12 @@ def _care(room: Room, record: GuestRecord, limit: Limit | None) -> Care:
     clock, settings = room.deps.clock, room.deps.settings
     now_s = clock.monotonic()
     started_s = now_s - ago_s(clock, record.started_wall_s, record.identity)
+    # A life is written at once, a record when something changes: after a kill -9 the life may know more.
+    life = room.learning.history.get((record.name, record.started_wall_s))
+    if life is not None and life.peak_bytes > (record.life_peak_bytes or 0):
+        record = replace(record, life_peak_bytes=life.peak_bytes)
     care = Care(record, started_s, PeakWindow(settings.peak_window_s), limit_bytes=limit)
-    if record.overhead_peak_bytes is not None:
-        care.peaks.restore(now_s, record.overhead_peak_bytes, record.life_peak_bytes)
+    care.peaks.restore(now_s, record.overhead_peak_bytes, record.life_peak_bytes)
     care.held_since_s = now_s if record.held else None
     if record.recreated_wall_s is not None:
         care.recreated_s = now_s - ago_s(clock, record.recreated_wall_s, record.identity)
