@@ -231,9 +231,13 @@ class _Watch:
         plugged = number(self.factors, "hot_disks")
         if not plugged:
             return
-        self.vm.type("echo @@DISKS $(ls /sys/block | grep -c ^vd)")
+        expected = plugged + number(self.factors, "disks")
+        count = "$(ls /sys/block | grep -c ^vd)"
+        # The guest's kernel takes its time where the host is busy.
+        wait = f"n=0; while [ {count} -lt {expected} ] && [ $n -lt 200 ]; do n=$((n+1)); usleep 100000; done"
+        self.vm.type(f"{wait}; echo @@DISKS {count}")
         self._until(lambda: bool(self._said("@@DISKS")), _LATE_S, "it did not say which disks it has")
-        seen, expected = self._said("@@DISKS")[0].split()[1], plugged + number(self.factors, "disks")
+        seen = self._said("@@DISKS")[0].split()[1]
         if seen != str(expected):
             raise HostError(f"the guest sees {seen} disks of {expected}")
 
