@@ -32,6 +32,13 @@ def replay(host: Host, *options: str) -> dict[str, object]:
     return found
 
 
+def results(host: Host, *options: str) -> list[dict[str, object]]:
+    """The rows of a replay under policies and settings."""
+    found = replay(host, *options)["results"]
+    assert isinstance(found, list)
+    return found
+
+
 def test_a_real_agent_s_decisions_come_out_the_same(make_host: MakeHost, image: GuestImage) -> None:
     """Starts, growth past the share, giving back and ends of real guests: every step again, beside the agent and after.
 
@@ -71,8 +78,7 @@ def test_a_real_agent_s_decisions_come_out_the_same(make_host: MakeHost, image: 
     assert same["give_back"] >= 1
     assert same.get("grow", 0) + same.get("quick", 0) >= 1
     assert sum(same.values()) == after["checked"]
-    results = replay(host, "--policy", "recorded", "--policy", "fixed")["results"]
-    assert isinstance(results, list)
-    recorded, fixed = results
+    (recorded,) = results(host, "--policy", "recorded")
     assert (recorded["guests"], recorded["admitted"], recorded["walls_hit"]) == (3, 3, 0)
-    assert fixed["admitted"] < 3, "600 MiB each do not fit a reserve of 800"
+    (fixed,) = results(host, "--policy", "fixed", "--sharing", "static")
+    assert fixed["admitted"] in (1, 2), "600 MiB for good leave no room for another in a reserve of 800"
