@@ -108,8 +108,8 @@ class GuestSettings:
 class Settings:
     """Everything that can be set. Defaults are DESIGN's; sizes in bytes, times in seconds."""
 
-    reserve: Reserve = Rest.REST
-    """All that is not promised as RAM: a fixed part is either idle or refuses a guest that would fit (decision 14)."""
+    reserve: Reserve = Percent(2500)
+    """The seed's 25 % of the budget."""
     system_reserve_bytes: int | None = None
     """Kept for the host itself; None: max(512 MiB, 5 % of host memory)."""
     headroom_bytes: int | None = None
@@ -117,8 +117,8 @@ class Settings:
     guard_bytes: int | None = None
     """None: at least 64 MiB (and never more than half the headroom)."""
     sharing: Sharing = Sharing.RESERVE
-    policy: str = "learned"
-    """Sizing policy that gives the need: what the study measured, corrected by this host's own peaks (decision 14)."""
+    policy: str = "eve"
+    """Sizing policy that gives the need."""
     coverage: float = 0.95
     """Share of guests that is to stay within a need, where the policy can promise a share."""
     overhead_bytes: int | None = None

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from guestroom.config import GuestSettings, OnShort, Percent, Rest, Settings, Sharing
+from guestroom.config import GuestSettings, OnShort, Percent, Settings, Sharing
 from guestroom.units import GIB, MIB
 
 
@@ -16,10 +16,10 @@ def test_a_percentage_is_exact_and_rounds_down() -> None:
 
 
 def test_defaults_are_the_designs() -> None:
-    """Nobody sets anything: all but the guests' RAM is shared, refused when short, sized by what was learned."""
+    """What happens when nobody sets anything: a quarter of the budget, shared, refused when short, sized by eve."""
     settings = Settings()
-    assert settings.reserve is Rest.REST
-    assert (settings.sharing, settings.on_short, settings.policy) == (Sharing.RESERVE, OnShort.REFUSE, "learned")
+    assert settings.reserve == Percent(2500)
+    assert (settings.sharing, settings.on_short, settings.policy) == (Sharing.RESERVE, OnShort.REFUSE, "eve")
     assert (settings.settle_s, settings.peak_window_s, settings.agent_lost_s) == (120, 600, 30)
     assert (settings.headroom_bytes, settings.guard_bytes, settings.overhead_bytes, settings.cap_bytes) == (None,) * 4
 

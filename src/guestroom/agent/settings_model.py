@@ -158,7 +158,7 @@ class HostSection(Section):
     reserve: Annotated[Any, PlainValidator(read_reserve)] = _key(
         "reserve",
         _D.reserve,
-        '"rest"',
+        '"25%"',
         f'a percentage like "25%" or "12.5%", {_SIZE}, or "rest"',
         "Kept for the overhead of all guests: a share of the budget, a size, or all that promised RAM leaves (rest).",
     )

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.decide.samples import guest
 
 from guestroom.actions import VerdictKind
-from guestroom.config import Percent, Reclaim, Rest, Settings
+from guestroom.config import Reclaim, Rest, Settings
 from guestroom.decide.admit import returned
 from guestroom.decide.reclaim import Means, Short, Source, given_back, lending, reclaim, shortage
 from guestroom.units import GIB, MIB, UNLIMITED
@@ -81,7 +81,7 @@ def test_ram_serves_overhead_only_where_the_reserve_is_what_ram_leaves() -> None
     """A reserve that was set as a size stays what it is: RAM that came back would not make it larger."""
     one = source(cache_bytes=None)
     assert asked(Short.OVERHEAD, 100 * MIB, one) == [("balloon", "a", 104 * MIB)]
-    assert asked(Short.OVERHEAD, 100 * MIB, one, settings=Settings(reserve=Percent(2500))) == []
+    assert asked(Short.OVERHEAD, 100 * MIB, one, settings=Settings()) == []
 
 
 def test_swap_serves_only_a_host_short_of_memory_where_it_is_allowed_and_free() -> None:
