@@ -23,7 +23,6 @@ from guestroom.kernelfs import KeptFiles, KernelFiles
 from guestroom.lab.host import Host
 from guestroom.lab.image import find_image
 from guestroom.lab.vm import Vm
-from guestroom.observe.cgroup1 import read_usage
 from guestroom.observe.charges import find_cgroup, read_charge
 from guestroom.observe.glance import Glance
 from guestroom.observe.snapshot import KernelObserver
@@ -144,7 +143,6 @@ def cheap(host: Host, names: tuple[str, ...], rounds: int) -> Row:
     took = interleaved(
         {
             "glance": lambda: glance.moved(names),
-            "usage": lambda: [read_usage(files, host.layout.guest(name)) for name in names],
             "reading": reading,
             "charge": lambda: read_charge(files, folder, version),
             "bare": bare,

@@ -15,7 +15,7 @@ from guestroom.units import MIB
 LONG_S = 500.0
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-MATRIX = """
+BASE = """
 [base]
 ram_mib = 128
 tb_mib = 8
@@ -23,6 +23,10 @@ format = "qcow2"
 load = "randwrite"
 depth = 16
 load_s = 1
+"""
+MATRIX = (
+    BASE
+    + """
 [[config]]
 name = "base"
 family = "base"
@@ -33,6 +37,7 @@ cluster_kib = 1024
 backing = true
 depth = 64
 """
+)
 
 
 def study(*words: str) -> str:
@@ -72,14 +77,9 @@ def test_a_study_measures_goes_on_and_reports(tmp_path: Path) -> None:
     assert "overlay" in (tmp_path / "out" / "report.md").read_text()
 
 
-ACTING = """
-[base]
-ram_mib = 128
-tb_mib = 8
-format = "qcow2"
-load = "randwrite"
-depth = 16
-load_s = 1
+ACTING = (
+    BASE
+    + """
 [[config]]
 name = "base"
 family = "base"
@@ -108,6 +108,7 @@ memory = "memfd"
 shares = 1
 load = "share"
 """
+)
 
 
 def test_what_the_host_does_to_a_guest_is_measured(tmp_path: Path) -> None:

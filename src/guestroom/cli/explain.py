@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,7 @@ from guestroom.describe.burst import disk_burst_bytes
 from guestroom.describe.qcow2 import HEADER_BYTES, Qcow2, parse_header
 from guestroom.describe.running import RunningGuest, running
 from guestroom.describe.split import own_monitor
-from guestroom.errors import GuestroomError, HostError, InputError, UsageError
+from guestroom.errors import DescribeError, GuestroomError, HostError, InputError, UsageError
 from guestroom.guest import Disk, check_name
 from guestroom.kernelfs import KernelFiles
 from guestroom.layout import Version
@@ -193,6 +194,17 @@ def look(pid: int, ram_bytes: int | None = None, *, check: bool = False, told: T
     tables = sum(part.size_bytes for part in found.parts if part.name in ("page tables", SPLIT_DUE))
     visible = charge.anon_bytes + charge.file_bytes + charge.shmem_bytes + tables
     return Looked(found, knobs(found.parts, queue_size=depth), folder, took_ms, by_pages, visible)
+
+
+def look_at_row(row: Mapping[str, Any]) -> Looked:
+    """One look at a guest of ``ps``: where its arguments don't say its RAM (-readconfig), the agent's figure is taken.
+
+    Raises as ``look`` does; the row must have a pid.
+    """
+    try:
+        return look(row["pid"])
+    except DescribeError:
+        return look(row["pid"], row["ram_bytes"])
 
 
 def _steadiest(

@@ -13,11 +13,11 @@ from guestroom.size.learned import NAME
 
 
 def learned_from(guest: Guest, path: str, argv: Sequence[str], qemu: str | None, coverage: float) -> Learned:
-    """What the ledger at ``path`` teaches about ``guest``. Raises ``LedgerError``, and ``InputError`` as ``learn``.
+    """What the ledger at ``path`` teaches about ``guest``. Raises as ``read_lives`` and ``learn`` do.
 
     Samples age from the newest on: a ledger that was copied away says the same next year.
     """
-    from guestroom.record.reading import read_lives  # SQLite: only when asked for
+    from guestroom.record.reader import read_lives  # SQLite: only when asked for
 
     history = History(read_lives(path))
     lives = history.lives()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
-from guestroom.cli.explain import Looked, look
+from guestroom.cli.explain import Looked, look_at_row
 from guestroom.cli.output import emit_json, emit_text, json_option
-from guestroom.errors import DescribeError, GuestroomError, HostError, UsageError
+from guestroom.errors import GuestroomError, HostError, UsageError
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -37,7 +37,7 @@ class Watcher:
 
     def __init__(self, client: AgentClient, look_at: Callable[[Row], Looked] | None = None) -> None:
         self._client = client
-        self._look_at = look_at if look_at is not None else _look
+        self._look_at = look_at if look_at is not None else look_at_row
         self._looks: dict[str, Seen] = {}
         self._lock = threading.Lock()
 
@@ -99,14 +99,6 @@ class Watcher:
             return
         with self._lock:
             self._looks[row["name"]] = Seen(found, time.monotonic())
-
-
-def _look(row: Row) -> Looked:
-    """One look; a ``-readconfig`` guest's RAM is the agent's figure."""
-    try:
-        return look(row["pid"])
-    except DescribeError:
-        return look(row["pid"], row["ram_bytes"])
 
 
 @click.command()

@@ -23,11 +23,11 @@ import click
 
 from guestroom.attribute.parts import PartKind
 from guestroom.cli.client import DEFAULT_SOCKET, AgentClient
-from guestroom.cli.explain import Looked, look
+from guestroom.cli.explain import look_at_row
 from guestroom.cli.output import Column, emit_json, emit_text, json_option, plain_table, size_cell
 from guestroom.cli.ps import host_line, state_text
 from guestroom.cli.say import stdout
-from guestroom.errors import DescribeError, GuestroomError
+from guestroom.errors import GuestroomError
 
 HISTORY = 24
 """Samples of a guest's overhead that are drawn."""
@@ -122,20 +122,12 @@ def _cells(row: Row, memory: Memory) -> list[str | None]:
     ]
 
 
-def _look(row: Row) -> Looked:
-    """A look at a guest; its arguments say its RAM, but for a ``-readconfig`` guest's, whose promise is the agent's."""
-    try:
-        return look(row["pid"])
-    except DescribeError:
-        return look(row["pid"], row["ram_bytes"])
-
-
 def main_parts(row: Row) -> str:
     """The largest parts of a guest's overhead in a few words; ``-`` where it may not be looked at."""
     if row["pid"] is None:
         return "-"
     try:
-        found = _look(row).explanation
+        found = look_at_row(row).explanation
     except GuestroomError:
         return "-"
     parts = [part for part in found.parts if part.kind in (PartKind.OVERHEAD, PartKind.UNKNOWN)]

@@ -1,7 +1,7 @@
 """A ledger read as it lies there: by anybody who may read the file, beside a running agent, and never changed.
 
 The agent's own way in (``database``) repairs, migrates and locks; this one does none of it. It asks only for what
-every version of the tables has, so an older ledger is read as well as today's.
+every version of the tables has, or for nothing where it is not there, so an older ledger is read as well as today's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from guestroom.actions import Action
 from guestroom.errors import InputError, LedgerError
 from guestroom.facts import GuestRecord
+from guestroom.lives import Life
 from guestroom.ports import EndedGuest
 from guestroom.record import encode, schema
 from guestroom.record.failures import from_sqlite
@@ -67,10 +68,24 @@ def read_ledger(path: str) -> Recorded:
 
     Raises ``InputError`` where there is none or it is not guestroom's, ``LedgerError`` where it can't be read.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - paths are plain strings here
-        path = f"{path}/{_FILE}"
+    path = _file_of(path)
     with closing(_open(path)) as connection:
         return _told(lambda: _read(connection, path), path)
+
+
+def read_lives(path: str, limit: int = 20_000) -> tuple[Life, ...]:
+    """The last ``limit`` lives in the ledger at ``path``, a file or the state folder that holds it; oldest first.
+
+    None from a ledger that an older guestroom wrote. Raises as ``read_ledger`` does.
+    """
+    path = _file_of(path)
+    with closing(_open(path)) as connection:
+        return _told(lambda: _lives(connection, limit), path)
+
+
+def _file_of(path: str) -> str:
+    """The ledger's file where a state folder is named."""
+    return f"{path}/{_FILE}" if os.path.isdir(path) else path  # noqa: PTH112 - paths are plain strings here
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -116,6 +131,12 @@ def _told(work: Callable[[], T], path: str) -> T:
         return work()
     except sqlite3.Error as error:
         raise from_sqlite(error, path, _DOING) from error
+
+
+def _lives(connection: sqlite3.Connection, limit: int) -> tuple[Life, ...]:
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'lives'").fetchone() is None:
+        return ()
+    return encode.lives_from_rows(connection.execute(schema.queries()["lives"], {"limit": limit}))
 
 
 def _read(connection: sqlite3.Connection, path: str) -> Recorded:

@@ -66,19 +66,19 @@ def sure_rank(n: int, coverage: float) -> int | None:
 
 
 @lru_cache(maxsize=8192)
-def supported(n: int, k: int) -> float:
-    """Share that a figure covers, with 95 % confidence, which k of n samples stayed within (Clopper-Pearson).
+def supported(n: int, k: int, confidence: float = CONFIDENCE) -> float:
+    """Share that a figure surely covers which k of n samples stayed within (Clopper-Pearson, one-sided).
 
-    It is the 5th percentile of Beta(k, n + 1 - k); 0 for k = 0.
+    With 95 % confidence it is the 5th percentile of Beta(k, n + 1 - k); 0 for k = 0.
     """
     if k <= 0:
         return 0.0
     if k >= n:
-        return float((1 - CONFIDENCE) ** (1 / n))
+        return float((1 - confidence) ** (1 / n))
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        if _at_least(n, k, middle) > 1 - CONFIDENCE:
+        if _at_least(n, k, middle) > 1 - confidence:
             high = middle
         else:
             low = middle

@@ -77,7 +77,7 @@ def test_a_question_about_samples_without_a_ledger_is_wrong_usage(tmp_path: Path
     assert asked.exit_code == 2
     assert "--ledger" in asked.stderr
     gone = invoke(*ARGS, "--ledger", str(tmp_path / "nowhere"))
-    assert gone.exit_code == 1
+    assert gone.exit_code == 2
     assert "there is no ledger" in gone.stderr
     assert CliRunner().invoke(size, ["--help"]).output.count("--ledger") >= 2
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.lab.studyruns import run, true_bytes
+from tests.unit.lab.fitted_runs import run, true_bytes
 
 from guestroom.errors import InputError
 from guestroom.lab.study.cases import cases, load_of

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.lab.studyruns import chance_bytes, run, study
+from tests.unit.lab.fitted_runs import chance_bytes, run, study
 
 from guestroom.lab.study import evaluate as module
 from guestroom.lab.study.cases import cases

@@ -4,7 +4,7 @@ import importlib
 from dataclasses import replace
 
 import pytest
-from tests.unit.lab.studyruns import HOST, KERNEL, chance_bytes, run, study
+from tests.unit.lab.fitted_runs import HOST, KERNEL, chance_bytes, run, study
 
 from guestroom.errors import InputError
 from guestroom.lab.study import fit as module

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.unit.lab.studyruns import study
+from tests.unit.lab.fitted_runs import study
 
 from guestroom.lab.study.fit import fit
 from guestroom.lab.study.model_file import module, write_model

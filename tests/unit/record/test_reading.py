@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from guestroom.errors import LedgerError
+from guestroom.errors import InputError
 from guestroom.record import open_ledger, read_lives
 from guestroom.record.ledger import Keep
 from guestroom.testing.clock import ManualClock
@@ -44,15 +45,22 @@ def test_what_is_no_ledger_is_told(tmp_path: Path) -> None:
     for name, content in (("nothing", None), ("text.db", "no database at all, only a text of some length" * 40)):
         if content is not None:
             (tmp_path / name).write_text(content)
-        with pytest.raises(LedgerError) as caught:
+        with pytest.raises(InputError) as caught:
             read_lives(str(tmp_path / name))
         assert str(tmp_path / name) in str(caught.value.where)
     assert not (tmp_path / "nothing").exists()
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
     connection.close()
-    with pytest.raises(LedgerError, match="not guestroom's"):
+    with pytest.raises(InputError, match="not a ledger of guestroom's"):
         read_lives(str(tmp_path / "other.db"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """What is no regular file is refused at once: opening a FIFO would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_lives(str(tmp_path / "pipe"))
 
 
 def test_a_life_that_cannot_be_read_is_a_sample_less(tmp_path: Path, clock: ManualClock) -> None:

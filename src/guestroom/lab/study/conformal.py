@@ -7,12 +7,11 @@ The k-th smallest of n then covers a share of the unseen that follows Beta(k, n 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
-from guestroom.size.promise import conformal_rank, sure_rank
+from guestroom.size.promise import CONFIDENCE, conformal_rank, supported, sure_rank
 
-_SURE = 0.95
 _TAIL = 0.25
 """Share of the samples that a tail is continued from."""
 
@@ -38,22 +37,6 @@ def _continued(ordered: Sequence[float], coverage: float) -> float:
 
 
 def exact_bounds(hits: int, count: int) -> tuple[float, float]:
-    """Clopper-Pearson: shares between which the true one lies with 95 % confidence, by bisection of the binomial."""
-    tail = (1 - _SURE) / 2
-    low = 0.0 if hits == 0 else _turn(lambda share: 1 - _at_most(hits - 1, count, share) < tail)
-    high = 1.0 if hits == count else _turn(lambda share: _at_most(hits, count, share) > tail)
-    return low, high
-
-
-def _at_most(successes: int, count: int, share: float) -> float:
-    """Chance of at most so many successes in ``count`` tries."""
-    return math.fsum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(successes + 1))
-
-
-def _turn(holds: Callable[[float], bool]) -> float:
-    """The largest share for which a condition still holds that fails from some share on."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    """Clopper-Pearson: shares between which the true one lies with 95 % confidence, half of the doubt at each end."""
+    sure = 1 - (1 - CONFIDENCE) / 2
+    return supported(count, hits, sure), 1 - supported(count, count - hits, sure)
